@@ -1,0 +1,113 @@
+#include "graph/base/clock.hpp"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <queue>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace pipestill {
+namespace {
+
+struct Timer {
+  Clock::Time when;
+  std::uint64_t order;
+  std::function<void()> f;
+  friend bool operator<(const Timer& a, const Timer& b) {  // of a max-heap: the earliest comes out first
+    return a.when != b.when ? a.when > b.when : a.order > b.order;
+  }
+};
+
+class TimerQueue {
+ public:
+  void push(Clock::Time when, std::function<void()> f) { heap_.push({when, order_++, std::move(f)}); }
+  [[nodiscard]] bool empty() const { return heap_.empty(); }
+  [[nodiscard]] Clock::Time earliest() const { return heap_.top().when; }
+  Timer pop() {
+    Timer timer = std::move(const_cast<Timer&>(heap_.top()));  // priority_queue has no way to move its top out
+    heap_.pop();
+    return timer;
+  }
+
+ private:
+  std::priority_queue<Timer> heap_;
+  std::uint64_t order_ = 0;
+};
+
+}  // namespace
+
+struct SystemClock::Timers {
+  explicit Timers(const SystemClock& c) : clock(c) {}
+  ~Timers() {
+    if (!thread.joinable()) return;
+    thread.request_stop();
+    {
+      std::lock_guard lock(mutex);  // so that the request is not between the thread's check and its wait
+    }
+    changed.notify_all();
+  }
+  void run(std::stop_token stop) {
+    std::unique_lock lock(mutex);
+    while (!stop.stop_requested()) {
+      if (queue.empty()) {
+        changed.wait(lock);
+      } else if (const auto due = queue.earliest(); clock.now() < due) {
+        changed.wait_until(lock, clock.start_ + due);
+      } else {
+        auto timer = queue.pop();
+        lock.unlock();
+        timer.f();
+        timer.f = nullptr;  // what it holds may die here, and must not do so under the lock
+        lock.lock();
+      }
+    }
+  }
+  const SystemClock& clock;
+  std::mutex mutex;  // guards queue and the start of thread
+  std::condition_variable changed;
+  TimerQueue queue;
+  std::jthread thread;  // last: it ends before what it uses
+};
+
+SystemClock::SystemClock() : start_(std::chrono::steady_clock::now()), timers_(std::make_unique<Timers>(*this)) {}
+SystemClock::~SystemClock() = default;
+
+void SystemClock::call_at(Time when, std::function<void()> f) {
+  {
+    std::lock_guard lock(timers_->mutex);
+    timers_->queue.push(when, std::move(f));
+    if (!timers_->thread.joinable()) timers_->thread = std::jthread([t = timers_.get()](std::stop_token stop) { t->run(std::move(stop)); });
+  }
+  timers_->changed.notify_one();
+}
+
+struct SimulatedClock::Timers {
+  std::mutex mutex;  // guards queue
+  TimerQueue queue;
+  std::atomic<Time::rep> now{0};
+};
+
+SimulatedClock::SimulatedClock() : timers_(std::make_unique<Timers>()) {}
+SimulatedClock::~SimulatedClock() = default;
+
+Clock::Time SimulatedClock::now() const noexcept { return Time(timers_->now.load()); }
+
+void SimulatedClock::call_at(Time when, std::function<void()> f) {
+  std::lock_guard lock(timers_->mutex);
+  timers_->queue.push(when, std::move(f));
+}
+
+bool SimulatedClock::advance() {
+  std::unique_lock lock(timers_->mutex);
+  if (timers_->queue.empty()) return false;
+  auto timer = timers_->queue.pop();
+  if (timer.when.count() > timers_->now.load()) timers_->now.store(timer.when.count());
+  lock.unlock();
+  timer.f();
+  return true;
+}
+
+}  // namespace pipestill

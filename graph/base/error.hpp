@@ -1,0 +1,32 @@
+#pragma once
+// Error and Result<T>: how every folder reports an expected failure. Exceptions are for programmer errors; a stage's exception becomes an Error.
+#include <string>
+#include <tl/expected.hpp>
+#include <utility>
+
+namespace pipestill {
+
+/// Who has to act. The program maps it to its exit status (app/exit_status.hpp).
+enum class ErrorCode {
+  invalid_input,   ///< the user's recipe, file or argument is wrong
+  backend_failed,  ///< a teacher, a trainer or a store failed
+  cancelled,       ///< the work was no longer wanted
+  internal,        ///< a promise of ours is broken
+};
+
+/// What went wrong. `message` is one sentence: what is wrong, where, what would be accepted. It never holds a secret.
+struct [[nodiscard]] Error {
+  ErrorCode code = ErrorCode::internal;
+  std::string message;
+};
+
+template <class T>
+using Result = tl::expected<T, Error>;
+
+/// `return fail(ErrorCode::invalid_input, "...")` from any function that returns a Result.
+[[nodiscard]] inline tl::unexpected<Error> fail(ErrorCode code, std::string message) {
+  return tl::unexpected<Error>(Error{code, std::move(message)});
+}
+[[nodiscard]] inline tl::unexpected<Error> fail(Error error) { return tl::unexpected<Error>(std::move(error)); }
+
+}  // namespace pipestill

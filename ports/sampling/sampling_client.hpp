@@ -1,0 +1,66 @@
+#pragma once
+// The sampling port: a model that answers prompts. Teachers are reached through it, and so is a student's snapshot.
+#include <memory>
+#include <stop_token>
+#include <utility>
+#include <vector>
+
+#include "graph/base/completion.hpp"
+#include "graph/base/error.hpp"
+#include "ports/types.hpp"
+
+namespace pipestill {
+
+/// What a sampler can do; a recipe is checked against it before the run.
+struct SamplingCapabilities {
+  bool is_seeded = false;           ///< the same request with the same seed gets the same answer
+  bool is_deterministic = false;    ///< ... whatever else runs beside it
+  bool has_logprobs = false;        ///< every sampled token comes with its log-probability
+  bool has_prompt_logprobs = false; ///< compute_logprobs works
+  int max_top_k = 0;                ///< entries a position that compute_logprobs gives; 0: own tokens only
+};
+
+struct SampleRequest {
+  ModelInput prompt;
+  SamplingParams params;
+};
+
+struct ScoreRequest {
+  std::vector<Token> tokens;
+  int top_k = 0;
+};
+
+/// own[i] = log p(token i | tokens before it); own[0] is always missing. top[i]: at most top_k (token, log-probability), best first.
+struct Score {
+  std::vector<Logprob> own = {};
+  std::vector<std::vector<std::pair<Token, float>>> top = {};
+};
+
+/// One opened model. Thread-safe.
+/// Every request ends in exactly one call of `done`, under the rules of Completion. A request to stop ends it promptly
+/// with ErrorCode::cancelled. What the model answers is a value of its request alone where is_deterministic says so.
+/// Sharing and lifetime: outstanding requests keep what they need alive; the caller awaits them before it destroys the session.
+class SamplingSession {
+ public:
+  virtual ~SamplingSession() = default;  ///< closes if close() was not called, and reports nothing
+
+  virtual void sample(SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) = 0;
+  /// Scores given tokens. Only where capabilities().has_prompt_logprobs.
+  virtual void compute_logprobs(ScoreRequest request, std::stop_token stop, Completion<Score> done) = 0;
+
+  [[nodiscard]] virtual const SamplingCapabilities& capabilities() const = 0;
+  [[nodiscard]] virtual ModelUsage usage() const = 0;
+  /// Frees what the backend holds. No request may be outstanding. A second call does nothing and succeeds.
+  [[nodiscard]] virtual Result<void> close() = 0;
+};
+
+/// Opens models of one backend. Thread-safe.
+class SamplingClient {
+ public:
+  virtual ~SamplingClient() = default;
+  virtual void start_session(ModelRef model, std::stop_token stop, Completion<std::unique_ptr<SamplingSession>> done) = 0;
+  /// Before a session is open; costs nothing.
+  [[nodiscard]] virtual SamplingCapabilities capabilities() const = 0;
+};
+
+}  // namespace pipestill

@@ -1,0 +1,90 @@
+#pragma once
+// Values that ports exchange, named as in the field (Tinker SDK); tensors are row-major.
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace pipestill {
+
+using Token = std::int32_t;
+
+/// Tokens that were encoded together. No merge of a tokenizer crosses the border between two chunks.
+struct EncodedTextChunk {
+  std::vector<Token> tokens = {};
+  bool operator==(const EncodedTextChunk&) const = default;
+};
+
+/// What a model reads. Images and audio become further chunk types when a backend needs them.
+struct ModelInput {
+  std::vector<EncodedTextChunk> chunks = {};
+
+  [[nodiscard]] static ModelInput from_ints(std::vector<Token> tokens);
+  [[nodiscard]] std::size_t length() const;           ///< tokens in all chunks
+  [[nodiscard]] std::vector<Token> to_ints() const;   ///< all chunks, one behind the other
+  bool operator==(const ModelInput&) const = default;
+};
+
+/// int64 or float32, by the alternative held; `shape` is (N) or (N, K) and its product is the number of elements.
+struct TensorData {
+  std::variant<std::vector<std::int64_t>, std::vector<float>> data;
+  std::vector<std::int64_t> shape = {};
+  bool operator==(const TensorData&) const = default;
+};
+
+/// One training example. For cross_entropy `loss_fn_inputs` holds `target_tokens` (int64, (N)) and `weights`
+/// (float32, (N)) with N = model_input.length(): position i predicts target_tokens[i].
+struct Datum {
+  ModelInput model_input;
+  std::map<std::string, TensorData> loss_fn_inputs;
+  bool operator==(const Datum&) const = default;
+};
+
+/// Where an answer ends: at one of some strings or at one of some tokens, which then are the last tokens of the answer.
+using Stop = std::variant<std::monostate, std::vector<std::string>, std::vector<Token>>;
+
+struct SamplingParams {
+  int max_tokens = 256;
+  double temperature = 1.0;  ///< 0: the most probable token, the lowest id among equals
+  int top_k = -1;            ///< -1: all
+  double top_p = 1.0;        ///< in (0, 1]
+  std::uint64_t seed = 0;    ///< the only source of randomness of this answer
+  Stop stop = {};
+};
+
+enum class StopReason { stop, length };
+
+/// Natural logarithm of a probability. Empty means missing, which is never a number.
+using Logprob = std::optional<float>;
+
+/// An answer. logprobs[i] is the model's log-probability of tokens[i] at temperature 1 over the full vocabulary.
+struct SampledSequence {
+  std::vector<Token> tokens = {};
+  std::vector<Logprob> logprobs = {};
+  StopReason stop_reason = StopReason::stop;
+  bool operator==(const SampledSequence&) const = default;
+};
+
+/// One turn of a conversation. `role` is free text; renderers know user, assistant, system, tool.
+struct Message {
+  std::string role, content;
+  bool operator==(const Message&) const = default;
+};
+
+/// Which model to open, as a client understands it.
+struct ModelRef {
+  std::string model;            ///< a name, or a directory in the Hugging Face layout
+  std::string checkpoint_path;  ///< weights that replace the model's own; empty: none
+};
+
+/// What a model's computation has cost so far.
+struct ModelUsage {
+  std::chrono::nanoseconds compute{};  ///< time that its compute thread worked
+  std::uint64_t tokens = 0;            ///< tokens that it computed (sampled or trained on)
+};
+
+}  // namespace pipestill
