@@ -10,10 +10,10 @@ namespace pipestill {
 struct KeyInfo {
   enum class Type { boolean, integer, number, string, string_list };
 
-  std::string name;           ///< path with dots. Of a stage: from the recipe's root; of an adapter: from its section
+  std::string name = {};      ///< path with dots. Of a stage: from the recipe's root; of an adapter: from its section
   Type type = Type::string;
-  std::string default_value;  ///< as JSON text; empty: none
-  std::string help;           ///< one line, with the unit
+  std::string default_value = {};  ///< as JSON text; empty: none
+  std::string help = {};      ///< one line, with the unit
   bool is_required = false;
   bool is_nullable = false;
   std::vector<std::string> choices = {};       ///< of a string; empty: any

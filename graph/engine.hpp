@@ -1,0 +1,80 @@
+#pragma once
+// run(): one flow, once, to its end.
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "graph/base/clock.hpp"
+#include "graph/base/error.hpp"
+#include "graph/flow.hpp"
+#include "graph/message.hpp"
+#include "graph/monitor.hpp"
+#include "graph/trace.hpp"
+
+namespace pipestill::graph {
+
+/// Which executor runs the flow. Both run the same stages to the same result.
+enum class Executor {
+  flow_graph,  ///< oneTBB flow graph, in an arena of its own
+  small,       ///< a few threads of our own; with one thread the order of events is a function of the completions alone
+};
+
+struct EngineOptions {
+  std::size_t depth = 4;     ///< credits: batches between the source and retirement; 1 is the sequential schedule
+  std::size_t threads = 0;   ///< that run stages, the caller's among them; 0: one a core. Models compute on threads of their own
+  Executor executor = Executor::flow_graph;
+  std::stop_token stop = {};      ///< a request closes the source; what is in flight gets stop_grace to finish
+  std::stop_token stop_now = {};  ///< a request makes the cut at once
+  std::chrono::nanoseconds stop_grace = std::chrono::seconds(5);
+  /// Empty: a SystemClock of the run's own. A SimulatedClock needs Executor::small with one thread, which advances it
+  /// when nothing else is left to do.
+  std::shared_ptr<Clock> clock = nullptr;
+  Trace* trace = nullptr;                       ///< outlives the run; null costs nothing
+  std::shared_ptr<Monitor> monitor = nullptr;   ///< shows the run while it goes on
+};
+
+/// Where a stage's messages spent their time. Sums over messages; tombstones are not counted.
+struct StageReport {
+  std::string name;
+  std::uint64_t messages = 0;
+  std::chrono::nanoseconds busy{};          ///< time with at least one message in service
+  std::chrono::nanoseconds service{};       ///< summed over messages
+  std::chrono::nanoseconds order_wait{};    ///< for a predecessor
+  std::chrono::nanoseconds version_wait{};  ///< for its version of the student
+  std::chrono::nanoseconds limit_wait{};    ///< for a free place
+  std::chrono::nanoseconds p50{}, p99{};    ///< of the service time, within 4 %
+};
+
+struct RunReport {
+  enum class Status {
+    finished,  ///< the source came to its end, and every batch was completed
+    stopped,   ///< on request; batches before `cut` are complete
+    failed,    ///< see `failure`
+  };
+  struct Failure {
+    std::string stage;        ///< or a session's name
+    std::optional<Seq> seq;   ///< of the lowest batch that failed; empty: not at a batch
+    Error error;
+  };
+
+  Status status = Status::finished;
+  std::uint64_t admitted = 0;   ///< batches that the source yielded; each retires once
+  std::uint64_t retired = 0;
+  std::uint64_t completed = 0;  ///< retired by way of every stage; the others are tombstones
+  Seq cut;                      ///< batches from here on count as never begun; `admitted` if nothing was cut
+  std::optional<Failure> failure = std::nullopt;
+  std::vector<Failure> close_failures = {};     ///< sessions that did not close cleanly
+  std::vector<StageReport> stages = {};         ///< in the flow's order, without the source
+  std::chrono::nanoseconds wall{};              ///< from the source's start to the end of the drain, without sessions
+};
+
+/// Blocks until every admitted batch has retired and the sessions are closed. Safe inside a TBB task. Several runs may go on at once.
+/// Invalid options (depth 0, a SimulatedClock with threads) are ErrorCode::invalid_input in the report's failure.
+[[nodiscard]] RunReport run(ClosedFlow flow, const EngineOptions& options);
+
+}  // namespace pipestill::graph

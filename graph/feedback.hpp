@@ -1,0 +1,60 @@
+#pragma once
+// The feedback edge: one stage publishes the student, an earlier one reads it, and the delay between them is exact.
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+#include "graph/message.hpp"
+
+namespace pipestill::graph {
+
+/// s: batch N reads the value that batch N - s - 1 published, and the first s + 1 batches read the initial value.
+struct Staleness {
+  std::size_t value = 0;
+};
+
+namespace detail {
+struct FeedbackEdge {
+  std::shared_ptr<const void> initial;
+  Staleness staleness;
+};
+}  // namespace detail
+
+/// A handle, cheap to copy into the stages that read or publish. It holds no state of a run: the value rides in the Context.
+template <class T>
+class Feedback {
+ public:
+  Feedback(std::shared_ptr<const T> initial, Staleness staleness) : edge_{std::move(initial), staleness} {}
+
+  /// The value leased to this batch. In a stage from the reading to the publishing one, both included.
+  [[nodiscard]] std::shared_ptr<const T> of(const Context& context) const { return std::static_pointer_cast<const T>(context.lease.value); }
+  /// Only in the publishing stage, before it returns or completes. A batch that publishes nothing passes the newest value on, as a version of its own.
+  void publish(Context& context, std::shared_ptr<const T> next) const { context.next_value = std::move(next); }
+
+  [[nodiscard]] const detail::FeedbackEdge& edge() const { return edge_; }
+
+ private:
+  detail::FeedbackEdge edge_;
+};
+
+/// Says at `then` that this stage is the first to read the student: it meets the batches in sequence order, each with its version.
+template <class T>
+struct Reads {
+  Feedback<T> feedback;
+};
+/// Says at `then` that this stage publishes the student. Only for a stage that is in sequence.
+template <class T>
+struct Publishes {
+  Feedback<T> feedback;
+};
+template <class T>
+Reads<T> reads(Feedback<T> feedback) { return {std::move(feedback)}; }
+template <class T>
+Publishes<T> publishes(Feedback<T> feedback) { return {std::move(feedback)}; }
+
+/// Says at `then` that a batch submitted to this stage counts: a stop waits for it, and cuts off what was not submitted.
+/// publishes() implies it. In a flow without either, the sink commits.
+struct Commits {};
+inline constexpr Commits commits{};
+
+}  // namespace pipestill::graph

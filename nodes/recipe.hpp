@@ -1,0 +1,114 @@
+#pragma once
+// Recipe: what a run is to do, checked strictly.
+#include <boost/json/object.hpp>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "graph/base/description.hpp"
+#include "graph/base/error.hpp"
+#include "ports/dataset/seed_sequence.hpp"
+#include "ports/training/training_client.hpp"
+
+namespace pipestill {
+
+enum class Method {
+  off_policy,  ///< the teacher samples answers, the student learns them as hard targets
+  on_policy,   ///< the student samples, the teacher scores what it said
+  supervised,  ///< the dataset's own answers; no teacher
+};
+enum class RowPolicy { fail, drop, keep };
+enum class BadRowPolicy { fail, skip };
+enum class LearningRateSchedule { constant, linear, cosine };
+
+/// A recipe whose every key is known, typed, in range and given (defaults filled in). Field names are the keys of the file;
+/// their meaning stands in the stages' and adapters' descriptions (`pipestill describe`).
+struct Recipe {
+  struct Dataset {
+    std::filesystem::path path;
+    bool shuffle = true;
+    std::optional<std::size_t> max_prompt_tokens;
+    BadRowPolicy on_bad_row = BadRowPolicy::fail;
+  };
+  struct Teacher {
+    std::string client, teacher_model, teacher_checkpoint_path;
+    int max_tokens = 256;
+    double temperature = 1.0;
+    int top_k = -1;
+    double top_p = 1.0;
+    std::size_t in_flight = 256;
+    RowPolicy on_error = RowPolicy::fail, on_empty = RowPolicy::fail, on_truncated = RowPolicy::keep;
+  };
+  struct Student {
+    std::string client, model, tokenizer, renderer;
+  };
+  struct Training {
+    std::size_t batch_size = 64;
+    std::size_t max_length = 2048;
+    std::uint64_t epochs = 1;
+    std::optional<std::uint64_t> max_steps;
+    AdamParams adam;  ///< learning_rate is the peak
+    LearningRateSchedule lr_schedule = LearningRateSchedule::constant;
+    std::uint64_t warmup_steps = 0;
+    double lr_min_ratio = 0;  ///< of the peak, at the end of the schedule
+    Loss loss;
+  };
+  struct Engine {
+    std::size_t depth = 4, threads = 0, staleness = 0;
+    std::chrono::nanoseconds stop_grace{};
+  };
+  struct Evaluation {
+    std::filesystem::path path;
+    std::uint64_t every = 0;  ///< batches; 0: only before and after
+    std::vector<std::string> metrics;
+    int max_tokens = 256;
+    std::optional<std::size_t> limit;  ///< rows; empty: all
+  };
+  struct TelemetryOptions {
+    bool trace = false;
+    std::uint64_t log_every = 100;  ///< batches between two lines of the log
+  };
+
+  Method method = Method::off_policy;
+  BigSeed seed;
+  Dataset dataset;
+  std::optional<Teacher> teacher;  ///< not in supervised
+  Student student;
+  Training training;
+  Engine engine;
+  std::optional<Evaluation> evaluation;
+  TelemetryOptions telemetry;
+
+  boost::json::object resolved;  ///< all keys with their values, as `recipe.json` of a run directory; relative paths as they were written
+  std::filesystem::path directory;  ///< that relative paths start from
+
+  /// `path` made absolute.
+  [[nodiscard]] std::filesystem::path locate(const std::filesystem::path& path) const;
+  /// SHA-256, in hexadecimal, over what determines the result: every key but engine.depth, engine.depth_bytes, engine.threads, engine.stop_grace,
+  /// timeouts, in_flight, evaluation, checkpoint, telemetry and paths.
+  [[nodiscard]] std::string identity() const;
+};
+
+/// `--set key.path=value`: value is JSON where it parses as JSON, else a string.
+struct Override {
+  std::string key, value;
+};
+[[nodiscard]] Result<Override> parse_override(std::string_view text);
+
+/// Reads, overrides and checks. Every error is one sentence with file, line and column or key path, the value, and what would be accepted; an
+/// unknown key comes with the nearest known one. Opens no file but the recipe.
+[[nodiscard]] Result<Recipe> read_recipe(const std::filesystem::path& file, std::span<const Override> overrides);
+[[nodiscard]] Result<Recipe> parse_recipe(std::string_view text, const std::string& name, const std::filesystem::path& directory,
+                                          std::span<const Override> overrides);
+
+/// The keys that a recipe with this method and these clients may have: those of its stages, of its adapters, and of the run itself.
+[[nodiscard]] std::vector<KeyInfo> recipe_keys(Method method, std::string_view teacher_client, std::string_view student_client);
+
+}  // namespace pipestill
