@@ -15,26 +15,28 @@ struct Staleness {
 
 namespace detail {
 struct FeedbackEdge {
-  std::shared_ptr<const void> initial;
+  FeedbackEdge(std::shared_ptr<const void> i, Staleness s) : initial(std::move(i)), staleness(s) {}
+  std::shared_ptr<const void> initial;  // until the run takes it, so that no handle keeps it alive
   Staleness staleness;
 };
 }  // namespace detail
 
-/// A handle, cheap to copy into the stages that read or publish. It holds no state of a run: the value rides in the Context.
+/// A handle, cheap to copy into the stages that read or publish. The values ride in the Context; the first one is the
+/// run's as soon as it begins, which is why a handle belongs to one flow.
 template <class T>
 class Feedback {
  public:
-  Feedback(std::shared_ptr<const T> initial, Staleness staleness) : edge_{std::move(initial), staleness} {}
+  Feedback(std::shared_ptr<const T> initial, Staleness staleness) : edge_(std::make_shared<detail::FeedbackEdge>(std::move(initial), staleness)) {}
 
   /// The value leased to this batch. In a stage from the reading to the publishing one, both included.
   [[nodiscard]] std::shared_ptr<const T> of(const Context& context) const { return std::static_pointer_cast<const T>(context.lease.value); }
   /// Only in the publishing stage, before it returns or completes. A batch that publishes nothing passes the newest value on, as a version of its own.
   void publish(Context& context, std::shared_ptr<const T> next) const { context.next_value = std::move(next); }
 
-  [[nodiscard]] const detail::FeedbackEdge& edge() const { return edge_; }
+  [[nodiscard]] const std::shared_ptr<detail::FeedbackEdge>& edge() const { return edge_; }
 
  private:
-  detail::FeedbackEdge edge_;
+  std::shared_ptr<detail::FeedbackEdge> edge_;
 };
 
 /// Says at `then` that this stage is the first to read the student: it meets the batches in sequence order, each with its version.

@@ -37,7 +37,7 @@ struct Plan {
   Description source_description;
   std::function<Result<std::optional<Payload>>(Context&)> next;
   std::vector<StagePlan> stages;  // the last one is the sink
-  std::optional<FeedbackEdge> feedback;
+  std::shared_ptr<FeedbackEdge> feedback;  // null: nothing reads the student
   std::vector<std::shared_ptr<Session>> sessions;
 };
 
@@ -162,6 +162,7 @@ class Flow {
       return Flow<Out, kNext>(std::move(plan_));
     } else {
       using Out = CallOutput<F, T>;
+      if (plan.is_in_sequence) plan.limit = 1;
       plan.call = [s = std::make_shared<F>(std::move(stage))](detail::Payload message, Context& context) -> Result<detail::Payload> {
         auto out = (*s)(std::move(detail::unpack<T>(message)), context);
         if constexpr (std::same_as<decltype(out), Result<Out>>) {

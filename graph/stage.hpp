@@ -16,7 +16,8 @@ namespace pipestill::graph {
 struct AnyOrder {
   std::size_t limit = 1;
 };
-/// A stage begins the batches in sequence order, at most `limit` of them at once. One that returns its result has limit 1.
+/// A stage begins the batches in sequence order, one call after the other, at most `limit` of them at once.
+/// One that returns its result has limit 1.
 struct InSequence {
   std::size_t limit = 1;
 };

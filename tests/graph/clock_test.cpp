@@ -1,0 +1,59 @@
+#include "graph/base/clock.hpp"
+
+#include <doctest/doctest.h>
+
+#include <future>
+#include <thread>
+#include <vector>
+
+using namespace pipestill;
+using namespace std::chrono_literals;
+
+TEST_CASE("a simulated clock runs timers in the order of their times, and equal times in the order of the calls") {
+  SimulatedClock clock;
+  std::vector<int> ran;
+  clock.call_at(20ms, [&] { ran.push_back(3); });
+  clock.call_at(10ms, [&] {
+    ran.push_back(1);
+    CHECK(clock.now() == 10ms);
+    clock.call_at(10ms, [&] { ran.push_back(2); });
+  });
+  clock.call_at(20ms, [&] { ran.push_back(4); });
+  while (clock.advance()) {
+  }
+  CHECK(ran == std::vector{1, 2, 3, 4});
+  CHECK(clock.now() == 20ms);
+}
+
+TEST_CASE("a simulated clock never goes back") {
+  SimulatedClock clock;
+  clock.call_at(10ms, [] {});
+  CHECK(clock.advance());
+  clock.call_at(5ms, [] {});
+  CHECK(clock.advance());
+  CHECK(clock.now() == 10ms);
+  CHECK_FALSE(clock.advance());
+}
+
+TEST_CASE("a system clock calls back from a thread of its own, in the order of the times") {
+  SystemClock clock;
+  std::promise<std::thread::id> last;
+  std::vector<int> ran;  // touched by the timer thread only, and read after it said so
+  clock.call_at(clock.now() + 2ms, [&] {
+    ran.push_back(2);
+    last.set_value(std::this_thread::get_id());
+  });
+  clock.call_at(clock.now() + 1ms, [&] { ran.push_back(1); });
+  const bool is_own_thread = last.get_future().get() != std::this_thread::get_id();
+  CHECK(is_own_thread);
+  CHECK(ran == std::vector{1, 2});
+}
+
+TEST_CASE("a system clock that dies drops its pending timers") {
+  bool has_run = false;
+  {
+    SystemClock clock;
+    clock.call_at(clock.now() + 1h, [&] { has_run = true; });
+  }
+  CHECK_FALSE(has_run);
+}
