@@ -140,9 +140,11 @@ RunReport run(ClosedFlow flow, const EngineOptions& given) {
 std::string ClosedFlow::to_text() const {
   std::string text;
   const auto line = [&text](const std::string& name, const std::string& kind, const std::string& summary) {
-    text += name + std::string(name.size() < 20 ? 20 - name.size() : 1, ' ') + kind + std::string(kind.size() < 46 ? 46 - kind.size() : 1, ' ') + summary + "\n";
+    auto added = name + std::string(name.size() < 20 ? 20 - name.size() : 1, ' ') + kind + std::string(kind.size() < 52 ? 52 - kind.size() : 1, ' ') + summary;
+    added.erase(added.find_last_not_of(' ') + 1);
+    text += added + "\n";
   };
-  for (const auto& session : plan_.sessions) line(session->open_name(), "before the source", "");
+  for (const auto& session : plan_.sessions) line(session->open_name(), "session, before the source", "");
   line(plan_.source_name, "source, takes a credit", plan_.source_description.summary);
   for (std::size_t i = 0; i < plan_.stages.size(); ++i) {
     const auto& stage = plan_.stages[i];
@@ -154,7 +156,7 @@ std::string ClosedFlow::to_text() const {
     if (i + 1 == plan_.stages.size()) kind = "sink, in sequence, returns the credit";
     line(stage.name, kind, stage.description.summary);
   }
-  for (auto session = plan_.sessions.rbegin(); session != plan_.sessions.rend(); ++session) line((*session)->close_name(), "after the drain", "");
+  for (auto session = plan_.sessions.rbegin(); session != plan_.sessions.rend(); ++session) line((*session)->close_name(), "session, after the drain", "");
   return text;
 }
 

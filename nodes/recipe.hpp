@@ -24,6 +24,7 @@ enum class Method {
   on_policy,   ///< the student samples, the teacher scores what it said
   supervised,  ///< the dataset's own answers; no teacher
 };
+[[nodiscard]] std::string_view to_string(Method method);  ///< as a recipe writes it
 enum class RowPolicy { fail, drop, keep };
 enum class BadRowPolicy { fail, skip };
 enum class LearningRateSchedule { constant, linear, cosine };
@@ -38,7 +39,8 @@ struct Recipe {
     BadRowPolicy on_bad_row = BadRowPolicy::fail;
   };
   struct Teacher {
-    std::string client, teacher_model, teacher_checkpoint_path;
+    std::string client, teacher_model;    ///< the model's name or directory; empty where the client needs none
+    std::string teacher_checkpoint_path;  ///< empty: none
     int max_tokens = 256;
     double temperature = 1.0;
     int top_k = -1;
@@ -89,26 +91,30 @@ struct Recipe {
   boost::json::object resolved;  ///< all keys with their values, as `recipe.json` of a run directory; relative paths as they were written
   std::filesystem::path directory;  ///< that relative paths start from
 
-  /// `path` made absolute.
+  /// `path` made absolute: a relative one starts from `directory`.
   [[nodiscard]] std::filesystem::path locate(const std::filesystem::path& path) const;
-  /// SHA-256, in hexadecimal, over what determines the result: every key but engine.depth, engine.depth_bytes, engine.threads, engine.stop_grace,
-  /// timeouts, in_flight, evaluation, checkpoint, telemetry and paths.
+  /// SHA-256, in hexadecimal, over what determines the result: every key but engine.depth, engine.depth_bytes, engine.threads,
+  /// engine.stop_grace, timeouts, in_flight, evaluation, checkpoint, telemetry and paths (dataset.path, teacher.teacher_model,
+  /// teacher.teacher_checkpoint_path, student.model, and student.tokenizer unless it names a built-in one): what lies there is told apart
+  /// by its fingerprint, not its place.
   [[nodiscard]] std::string identity() const;
 };
 
-/// `--set key.path=value`: value is JSON where it parses as JSON, else a string.
+/// `--set key.path=value`: value is JSON where it parses as (strict) JSON, else a string. A whole number of more than 64 bits is a string
+/// too.
 struct Override {
   std::string key, value;
 };
 [[nodiscard]] Result<Override> parse_override(std::string_view text);
 
-/// Reads, overrides and checks. Every error is one sentence with file, line and column or key path, the value, and what would be accepted; an
-/// unknown key comes with the nearest known one. Opens no file but the recipe.
+/// Reads, overrides (in order; a later one wins) and checks. Every error is one sentence with file, line and column or key path, the value,
+/// and what would be accepted; an unknown key comes with the nearest known one. Opens no file but the recipe.
 [[nodiscard]] Result<Recipe> read_recipe(const std::filesystem::path& file, std::span<const Override> overrides);
 [[nodiscard]] Result<Recipe> parse_recipe(std::string_view text, const std::string& name, const std::filesystem::path& directory,
                                           std::span<const Override> overrides);
 
-/// The keys that a recipe with this method and these clients may have: those of its stages, of its adapters, and of the run itself.
+/// The keys that a recipe with this method and these clients may have: those of its stages, of its adapters, and of the run itself, with
+/// whole paths and in the order of a resolved recipe. What an adapter says of a key goes before what a stage says of it.
 [[nodiscard]] std::vector<KeyInfo> recipe_keys(Method method, std::string_view teacher_client, std::string_view student_client);
 
 }  // namespace pipestill

@@ -39,11 +39,14 @@ TEST_CASE("a system clock calls back from a thread of its own, in the order of t
   SystemClock clock;
   std::promise<std::thread::id> last;
   std::vector<int> ran;  // touched by the timer thread only, and read after it said so
-  clock.call_at(clock.now() + 2ms, [&] {
-    ran.push_back(2);
-    last.set_value(std::this_thread::get_id());
+  clock.call_at(clock.now(), [&] {  // on the timer thread, so that no timer runs between the two calls
+    const auto now = clock.now();
+    clock.call_at(now + 2us, [&] {
+      ran.push_back(2);
+      last.set_value(std::this_thread::get_id());
+    });
+    clock.call_at(now + 1us, [&] { ran.push_back(1); });
   });
-  clock.call_at(clock.now() + 1ms, [&] { ran.push_back(1); });
   const bool is_own_thread = last.get_future().get() != std::this_thread::get_id();
   CHECK(is_own_thread);
   CHECK(ran == std::vector{1, 2});

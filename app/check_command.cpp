@@ -1,0 +1,48 @@
+// pipestill check: whether a recipe can run, and what it would do.
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "app/commands.hpp"
+#include "app/exit_status.hpp"
+#include "app/recipe_arguments.hpp"
+#include "nodes/distillation.hpp"
+
+namespace pipestill::app {
+namespace {
+
+int run_check(const RecipeArguments& arguments, bool json) {
+  const auto recipe = arguments.read();
+  if (!recipe) return report(recipe.error());
+  const auto ports = make_ports(*recipe, std::make_shared<SystemClock>(), nullptr);
+  if (!ports) return report(ports.error());
+  const auto plan = plan_run(*recipe, *ports);
+  if (!plan) return report(plan.error());
+  if (json) {
+    std::puts(boost::json::serialize(boost::json::object{{"rows", plan->rows}, {"batches_per_epoch", plan->batches_per_epoch}, {"total_steps", plan->total_steps},
+                                                         {"identity", recipe->identity()}, {"recipe", recipe->resolved}}).c_str());
+  } else {
+    std::printf("%s\n%llu rows, %llu batches an epoch, %llu steps; recipe identity %.16s\n", describe_flow(*recipe).c_str(), static_cast<unsigned long long>(plan->rows),
+                static_cast<unsigned long long>(plan->batches_per_epoch), static_cast<unsigned long long>(plan->total_steps), recipe->identity().c_str());
+    for (const auto& reason : plan->nondeterminism) std::printf("not repeatable: %s\n", reason.c_str());
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void add_check(CLI::App& program, Action& action) {
+  struct Arguments {
+    RecipeArguments recipe;
+    bool json = false;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  auto& command = *program.add_subcommand("check", "Validate a recipe and show its graph and its plan; opens no model and asks no teacher");
+  arguments->recipe.add_to(command);
+  command.add_flag("--json", arguments->json, "Print one JSON object, with the resolved recipe");
+  command.footer("Example: pipestill check examples/tasks/distill.json");
+  command.callback([arguments, &action] { action = [arguments] { return run_check(arguments->recipe, arguments->json); }; });
+}
+
+}  // namespace pipestill::app

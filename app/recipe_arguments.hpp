@@ -1,0 +1,23 @@
+#pragma once
+// The arguments by which `run` and `check` name and change a recipe.
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nodes/recipe.hpp"
+
+namespace pipestill::app {
+
+struct RecipeArguments {
+  std::string recipe;
+  std::optional<std::string> schedule, seed;
+  std::optional<std::size_t> depth, threads;
+  std::vector<std::string> sets;
+  bool trace = false;
+
+  void add_to(CLI::App& command);
+  [[nodiscard]] Result<Recipe> read() const;
+};
+
+}  // namespace pipestill::app

@@ -1,0 +1,99 @@
+// pipestill run: distils.
+#include <boost/json/serialize.hpp>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+#include <spdlog/fmt/chrono.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include "app/commands.hpp"
+#include "app/exit_status.hpp"
+#include "app/progress.hpp"
+#include "app/recipe_arguments.hpp"
+#include "app/run_table.hpp"
+#include "app/signals.hpp"
+#include "nodes/recorded_run.hpp"
+#include "ports/telemetry/spdlog_telemetry.hpp"
+
+namespace pipestill::app {
+namespace {
+
+struct Arguments {
+  RecipeArguments recipe;
+  std::string out;
+  bool no_progress = false, json = false, verbose = false;
+};
+
+std::filesystem::path default_directory(const std::string& recipe) {
+  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  return std::filesystem::path("runs") / fmt::format("{}-{:%Y%m%dT%H%M%SZ}", std::filesystem::path(recipe).stem().string(), now);
+}
+
+std::shared_ptr<spdlog::logger> make_logger(bool is_verbose) {
+  auto logger = std::make_shared<spdlog::logger>("pipestill", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+  logger->set_pattern("%H:%M:%S %v");
+  logger->set_level(is_verbose ? spdlog::level::debug : spdlog::level::info);
+  return logger;
+}
+
+int run_run(const Arguments& arguments) {
+  const SignalStops signals;  // before any other thread
+  const auto recipe = arguments.recipe.read();
+  if (!recipe) return report(recipe.error());
+  const auto directory = arguments.out.empty() ? default_directory(arguments.recipe.recipe) : std::filesystem::path(arguments.out);
+
+  auto ports = make_ports(*recipe, std::make_shared<SystemClock>(), nullptr);
+  if (!ports) return report(ports.error());
+  const auto plan = plan_run(*recipe, *ports);
+  if (!plan) return report(plan.error());
+  ports = DistillationPorts{};
+
+  const auto logger = make_logger(arguments.verbose);
+  const auto monitor = std::make_shared<graph::Monitor>();
+  auto summary = [&] {
+    Progress progress(plan->total_steps, monitor, !arguments.no_progress && !arguments.verbose);
+    RecordedRunOptions options{.directory = directory};
+    if (!progress.is_live()) options.telemetry = std::make_shared<SpdlogTelemetry>(logger, recipe->telemetry.log_every);
+    options.distillation.stop = signals.stop();
+    options.distillation.stop_now = signals.stop_now();
+    options.distillation.monitor = monitor;
+    options.distillation.on_step = [&](const StepResult& step) { progress.on_step(step); };
+    options.distillation.on_evaluation = [&](const EvaluationRecord& record) {
+      progress.on_evaluation(record);
+      if (progress.is_live()) return;
+      for (const auto& [name, value] : record.result.metrics) logger->info("evaluation after {} steps: {} {:.1f} %", record.step, name, 100 * value);
+    };
+    return record_run(*recipe, options);
+  }();
+  if (!summary) return report(summary.error());
+
+  if (arguments.json) std::puts(boost::json::serialize(summary->to_json()).c_str());
+  else std::printf("%s%-20s%s\n", to_table(*summary).c_str(), "run directory", directory.c_str());
+  for (const auto& failure : summary->close_failures) std::fprintf(stderr, "pipestill: %s: %s\n", failure.stage.c_str(), failure.error.message.c_str());
+  if (summary->failure) {
+    const auto& failure = *summary->failure;
+    const auto where = failure.seq ? failure.stage + ", batch " + std::to_string(failure.seq->value) : failure.stage;
+    return report({failure.error.code == ErrorCode::cancelled ? ErrorCode::internal : failure.error.code, where + ": " + failure.error.message});
+  }
+  return summary->status == RunSummary::Status::stopped ? kStopped : kDone;
+}
+
+}  // namespace
+
+void add_run(CLI::App& program, Action& action) {
+  const auto arguments = std::make_shared<Arguments>();
+  auto& command = *program.add_subcommand("run", "Distil as a recipe says, into a run directory");
+  arguments->recipe.add_to(command);
+  command.add_option("--out", arguments->out, "The run directory, new or empty (default: runs/<recipe>-<UTC time>)");
+  command.add_flag("--no-progress", arguments->no_progress, "Plain lines instead of a live one");
+  command.add_flag("--verbose", arguments->verbose, "Log every event");
+  command.add_flag("--json", arguments->json, "Print the summary as one JSON object on stdout");
+  command.footer("Ctrl-C lets what is in flight finish (engine.stop_grace); a second one stops at once.\n"
+                 "Example: pipestill run examples/tasks/distill.json --seed 2 --set training.max_steps=100 --out runs/short");
+  command.callback([arguments, &action] { action = [arguments] { return run_run(*arguments); }; });
+}
+
+}  // namespace pipestill::app

@@ -1,0 +1,35 @@
+// pipestill-bench: measurements as ratios within one run, with medians, spread and the machine's facts.
+#include <cstdio>
+#include <exception>
+
+#include "bench/scenarios.hpp"
+
+namespace {
+
+int run_program(int argc, char** argv) {
+  using namespace pipestill::bench;
+  CLI::App program("Measures pipestill: ratios within one run, medians and spread, with the machine's facts.", "pipestill-bench");
+  program.require_subcommand(1);
+  Action action;
+  add_pipeline(program, action);
+  add_overlap(program, action);
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return program.exit(e);
+    std::fprintf(stderr, "pipestill-bench: %s (see pipestill-bench --help)\n", e.what());
+    return 2;
+  }
+  return action();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run_program(argc, argv);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "pipestill-bench: unexpected exception: %s\n", e.what());
+    return 4;
+  }
+}

@@ -1,0 +1,13 @@
+#pragma once
+// pipestill-bench's scenarios, one a file. Each adds itself to the command line; main() runs the one that was named.
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace pipestill::bench {
+
+using Action = std::function<int()>;  ///< the result is the exit status
+
+void add_pipeline(CLI::App& program, Action& action);
+void add_overlap(CLI::App& program, Action& action);
+
+}  // namespace pipestill::bench

@@ -1,0 +1,74 @@
+#include "nodes/capability_check.hpp"
+
+#include <algorithm>
+#include <string_view>
+
+namespace pipestill {
+namespace {
+
+std::string_view name_of(Normalization normalization) {
+  switch (normalization) {
+    case Normalization::token_mean:
+      return "token_mean";
+    case Normalization::seq_mean:
+      return "seq_mean";
+    case Normalization::sum:
+      return "sum";
+  }
+  return "?";
+}
+
+void append(std::string& list, std::string_view name) {
+  if (!list.empty()) list += ", ";
+  list += name;
+}
+
+}  // namespace
+
+Result<void> check_teacher(const Recipe& recipe, const SamplingCapabilities& teacher) {
+  if (recipe.method == Method::on_policy && !teacher.has_prompt_logprobs) {
+    return fail(ErrorCode::invalid_input,
+                "teacher.client: \"" + recipe.teacher->client +
+                    "\" cannot score given tokens, which method on_policy needs; method off_policy would do without");
+  }
+  return {};
+}
+
+Result<void> check_student(const Recipe& recipe, const TrainingCapabilities& student) {
+  const auto& [loss, normalization] = recipe.training.loss;
+  const std::string client = "student.client \"" + recipe.student.client + "\"";
+  if (std::ranges::find(student.losses, loss) == student.losses.end()) {
+    std::string accepted;
+    for (const auto& name : student.losses) append(accepted, name);
+    return fail(ErrorCode::invalid_input, "training.loss: " + client + " has no loss \"" + loss + "\"; it has " + accepted);
+  }
+  if (std::ranges::find(student.normalizations, normalization) == student.normalizations.end()) {
+    std::string accepted;
+    for (const auto known : student.normalizations) append(accepted, name_of(known));
+    return fail(ErrorCode::invalid_input,
+                "training.normalization: " + client + " has no \"" + std::string(name_of(normalization)) + "\"; it has " + accepted);
+  }
+  if (recipe.method == Method::on_policy && !student.can_sample_snapshots_in_training) {
+    return fail(ErrorCode::invalid_input,
+                "method: on_policy samples the student while it trains, which " + client + " cannot do; off_policy would do without");
+  }
+  return {};
+}
+
+std::vector<std::string> nondeterminism(Method method, const std::optional<SamplingCapabilities>& teacher,
+                                        const TrainingCapabilities& student, const std::optional<SamplingCapabilities>& snapshot) {
+  std::vector<std::string> reasons;
+  const auto check_sampler = [&](const std::string& who, const SamplingCapabilities& sampler) {
+    if (!sampler.is_seeded) reasons.push_back(who + " takes no seed: the same request may get another answer");
+    if (!sampler.is_deterministic) reasons.push_back(who + " may answer otherwise when other requests run beside it");
+  };
+  if (method == Method::off_policy && teacher) check_sampler("the teacher", *teacher);
+  if (method == Method::on_policy) {
+    if (teacher && !teacher->is_deterministic) reasons.push_back("the teacher may score otherwise when other requests run beside it");
+    if (snapshot) check_sampler("the student", *snapshot);
+  }
+  if (!student.is_deterministic) reasons.push_back("the student's training does not repeat to the bit");
+  return reasons;
+}
+
+}  // namespace pipestill

@@ -1,0 +1,420 @@
+#include "nodes/distillation.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <variant>
+
+#include "graph/feedback.hpp"
+#include "graph/flow.hpp"
+#include "nodes/await.hpp"
+#include "nodes/batch_source.hpp"
+#include "nodes/capability_check.hpp"
+#include "nodes/datum_builder.hpp"
+#include "nodes/forward_backward.hpp"
+#include "nodes/init_teacher.hpp"
+#include "nodes/metrics_sink.hpp"
+#include "nodes/model_path.hpp"
+#include "nodes/stage_trace.hpp"
+#include "nodes/student_inference.hpp"
+#include "nodes/student_session.hpp"
+#include "nodes/teacher_inference.hpp"
+#include "ports/dataset/dataset_factory.hpp"
+#include "ports/sampling/sampling_factory.hpp"
+#include "ports/telemetry/telemetry_fanout.hpp"
+#include "ports/training/training_factory.hpp"
+
+namespace pipestill {
+namespace {
+
+using Status = RunSummary::Status;
+using Failure = RunSummary::Failure;
+
+/// What the stages of one run share. Null sessions are enough to describe the flow.
+struct FlowParts {
+  BatchPlan plan = {};
+  std::shared_ptr<SamplingSession> teacher = nullptr;
+  std::shared_ptr<TrainingSession> student = nullptr;
+  std::shared_ptr<const StudentVersion> initial_student = nullptr;  // on_policy
+  std::shared_ptr<const Evaluator> evaluator = nullptr;
+  std::shared_ptr<OverlapMeter> overlap = nullptr;
+  std::shared_ptr<RunTotals> totals = nullptr;
+};
+
+std::size_t engine_threads(const Recipe& recipe) {
+  return recipe.engine.threads > 0 ? recipe.engine.threads : std::max(1u, std::thread::hardware_concurrency());
+}
+
+SamplingParams sampling_params(const Recipe::Teacher& teacher) {
+  return {.max_tokens = teacher.max_tokens, .temperature = teacher.temperature, .top_k = teacher.top_k, .top_p = teacher.top_p};
+}
+
+/// Connects the stages. The flow differs by method only before datum_builder.
+class FlowBuilder {
+ public:
+  FlowBuilder(const Recipe& recipe, const DistillationPorts& ports, const DistillationOptions& options, const FlowParts& parts)
+      : recipe_(recipe), ports_(ports), options_(options), parts_(parts) {}
+
+  graph::ClosedFlow build() const {
+    auto source = graph::from("batch_source", BatchSource(recipe_, parts_.plan, ports_.dataset));
+    const auto any_batch = graph::any_order(recipe_.engine.depth);
+    if (recipe_.method == Method::supervised) return train(std::move(source), graph::commits, std::nullopt);
+    if (recipe_.method == Method::off_policy)
+      return train(std::move(source).then("teacher_inference", any_batch, teacher()), graph::commits, std::nullopt);
+    const graph::Feedback<StudentVersion> feedback(parts_.initial_student, graph::Staleness{recipe_.engine.staleness});
+    return train(std::move(source)
+                     .then("student_inference", any_batch, student(feedback), graph::reads(feedback))
+                     .then("teacher_inference", any_batch, teacher()),
+                 graph::publishes(feedback), feedback);
+  }
+
+ private:
+  [[nodiscard]] PromptRenderer prompts() const { return {ports_.renderer, ports_.tokenizer, recipe_.dataset.max_prompt_tokens}; }
+
+  [[nodiscard]] TeacherInference teacher() const {
+    const auto& teacher = *recipe_.teacher;
+    return TeacherInference({.queue = RequestQueue(parts_.teacher, teacher.in_flight, ports_.clock),
+                             .prompts = prompts(),
+                             .params = sampling_params(teacher),
+                             .policies = RowPolicies::of(teacher),
+                             .telemetry = ports_.telemetry,
+                             .clock = ports_.clock});
+  }
+  [[nodiscard]] StudentInference student(const graph::Feedback<StudentVersion>& feedback) const {
+    return StudentInference({.student = feedback,
+                             .prompts = prompts(),
+                             .params = sampling_params(*recipe_.teacher),
+                             .policies = RowPolicies::of(*recipe_.teacher),
+                             .clock = ports_.clock});
+  }
+
+  template <class FlowSoFar, class Tag>
+  graph::ClosedFlow train(FlowSoFar flow, Tag tag, std::optional<graph::Feedback<StudentVersion>> feedback) const {
+    const std::uint64_t evaluation_every = recipe_.evaluation ? recipe_.evaluation->every : 0;
+    DatumBuilder builder({.method = recipe_.method, .prompts = prompts(), .max_length = recipe_.training.max_length});
+    ForwardBackward trainer({.student = parts_.student,
+                             .training = recipe_.training,
+                             .total_steps = parts_.plan.total_steps(),
+                             .evaluation_every = parts_.evaluator ? evaluation_every : 0,
+                             .feedback = std::move(feedback),
+                             .overlap = parts_.overlap,
+                             .telemetry = ports_.telemetry,
+                             .clock = ports_.clock});
+    MetricsSink sink(ports_.telemetry, ports_.clock, parts_.totals, options_.on_step);
+    auto training = std::move(flow)
+                        .then("datum_builder", graph::any_order(engine_threads(recipe_)), std::move(builder))
+                        .then("forward_backward", graph::in_sequence(1), std::move(trainer), tag);
+    if (evaluation_every == 0) return std::move(training).into("metrics_sink", std::move(sink));
+    return std::move(training)
+        .then("evaluation", graph::in_sequence(1), Evaluation(parts_.evaluator, options_.on_evaluation, ports_.clock))
+        .into("metrics_sink", std::move(sink));
+  }
+
+  const Recipe& recipe_;
+  const DistillationPorts& ports_;
+  const DistillationOptions& options_;
+  const FlowParts& parts_;
+};
+
+/// Sessions that are closed in reverse of their opening, each once, by close() or at the latest by the destructor.
+/// Not the engine's own mechanism, because what is done with the open student after the drain depends on how the run ended.
+class OpenSessions {
+ public:
+  OpenSessions(Clock& clock, graph::Trace* trace) : clock_(clock), trace_(trace) {}
+  ~OpenSessions() { (void)close(); }
+  OpenSessions(const OpenSessions&) = delete;
+  OpenSessions& operator=(const OpenSessions&) = delete;
+
+  [[nodiscard]] std::optional<Failure> open(std::shared_ptr<graph::Session> session, std::stop_token stop) {
+    const auto name = session->open_name();
+    auto opened = traced(name, [&] { return session->open(std::move(stop)); });
+    if (!opened) return Failure{name, std::nullopt, std::move(opened.error())};
+    sessions_.push_back(std::move(session));
+    return std::nullopt;
+  }
+  [[nodiscard]] std::vector<Failure> close() {
+    std::vector<Failure> failures;
+    while (!sessions_.empty()) {
+      const auto session = std::move(sessions_.back());
+      sessions_.pop_back();
+      auto closed = traced(session->close_name(), [&] { return session->close(); });
+      if (!closed) failures.push_back({session->close_name(), std::nullopt, std::move(closed.error())});
+    }
+    return failures;
+  }
+
+ private:
+  template <class F>
+  Result<void> traced(const std::string& name, F f) {
+    graph::StageSpan span{.stage = name, .seq = {}, .arrived = clock_.now()};
+    span.in_order = span.admissible = span.started = span.arrived;
+    if (trace_) trace_->started(name, {}, span.started);
+    Result<void> result;
+    try {
+      result = f();
+    } catch (const std::exception& e) {
+      result = fail(ErrorCode::internal, std::string("unexpected exception: ") + e.what());
+    }
+    span.ended = clock_.now();
+    if (trace_) {
+      if (result)
+        trace_->ended(span);
+      else
+        trace_->failed(span, result.error());
+    }
+    return result;
+  }
+
+  Clock& clock_;
+  graph::Trace* trace_;
+  std::vector<std::shared_ptr<graph::Session>> sessions_;
+};
+
+ModelUsage operator-(const ModelUsage& a, const ModelUsage& b) { return {a.compute - b.compute, a.tokens - b.tokens}; }
+
+/// One run, step by step. Every step returns the failure that ends the run, if any.
+class Distillation {
+ public:
+  Distillation(const Recipe& recipe, const DistillationPorts& ports, const DistillationOptions& options)
+      : recipe_(recipe),
+        ports_(ports),
+        options_(options),
+        on_stop_(options.stop, [this] { abort_.request_stop(); }),
+        on_stop_now_(options.stop_now, [this] { abort_.request_stop(); }) {
+    if (!ports_.clock) ports_.clock = std::make_shared<SystemClock>();
+    if (!ports_.telemetry) ports_.telemetry = std::make_shared<TelemetryFanout>();
+    if (ports_.telemetry->wants_stage_detail()) trace_ = std::make_unique<StageTrace>(ports_.telemetry);
+  }
+
+  RunSummary run() {
+    summary_.identity = machine_identity();
+    OpenSessions sessions(*ports_.clock, trace_.get());
+    auto failure = prepare();
+    if (!failure) failure = open(sessions);
+    if (!failure) failure = run_between_evaluations();
+    if (failure) settle(*std::move(failure));
+    if (student_ && student_->session() && summary_.status != Status::failed) {
+      if (auto unsaved = save_weights()) settle(*std::move(unsaved));
+    }
+    parts_ = {};  // the stages' hold on the sessions ends before these close
+    summary_.close_failures = sessions.close();
+    if (!summary_.close_failures.empty() && !summary_.failure) {
+      summary_.status = Status::failed;
+      summary_.failure = summary_.close_failures.front();
+    }
+    return std::move(summary_);
+  }
+
+ private:
+  /// What can be known before anything costs.
+  std::optional<Failure> prepare() {
+    auto planned = plan_run(recipe_, ports_);
+    if (!planned) return Failure{"recipe", std::nullopt, std::move(planned.error())};
+    parts_.plan = *BatchPlan::make(recipe_, planned->rows);
+    parts_.totals = std::make_shared<RunTotals>();
+    if (!recipe_.evaluation || !ports_.evaluation) return std::nullopt;
+    auto evaluator = Evaluator::make(*ports_.evaluation, ports_.renderer, ports_.clock,
+                                     {.metrics = recipe_.evaluation->metrics,
+                                      .max_tokens = recipe_.evaluation->max_tokens,
+                                      .limit = recipe_.evaluation->limit,
+                                      .in_flight = recipe_.teacher ? recipe_.teacher->in_flight : EvaluationOptions{}.in_flight});
+    if (!evaluator) return Failure{"evaluation", std::nullopt, std::move(evaluator.error())};
+    parts_.evaluator = *std::move(evaluator);
+    return std::nullopt;
+  }
+
+  std::optional<Failure> open(OpenSessions& sessions) {
+    if (recipe_.teacher) {
+      teacher_ = std::make_shared<TeacherSession>(ports_.teacher, recipe_, ports_.clock);
+      if (auto failure = sessions.open(teacher_, abort_.get_token())) return failure;
+      parts_.teacher = teacher_->session();
+    }
+    student_ = std::make_shared<StudentSession>(ports_.student, recipe_, ports_.clock);
+    if (auto failure = sessions.open(student_, abort_.get_token())) return failure;
+    parts_.student = student_->session();
+    parts_.overlap = std::make_shared<OverlapMeter>([clock = ports_.clock, teacher = parts_.teacher, student = parts_.student] {
+      return OverlapMeter::Reading{clock->now(), teacher ? teacher->usage() : ModelUsage{}, student->usage()};
+    });
+    return std::nullopt;
+  }
+
+  std::optional<Failure> run_between_evaluations() {
+    std::optional<SamplingCapabilities> snapshot_capabilities;
+    if (recipe_.method == Method::on_policy || parts_.evaluator) {
+      auto snapshot = take_snapshot();
+      if (!snapshot) return Failure{"init_student", std::nullopt, std::move(snapshot.error())};
+      snapshot_capabilities = (*snapshot)->capabilities();
+      if (recipe_.method == Method::on_policy) {
+        if (!snapshot_capabilities->has_logprobs) {
+          return Failure{
+              "init_student",
+              std::nullopt,
+              {ErrorCode::invalid_input, "method: on_policy needs the log-probability of every sampled token, which student.client \"" +
+                                             recipe_.student.client + "\" does not give; off_policy would do without"}};
+        }
+        parts_.initial_student = std::make_shared<const StudentVersion>(StudentVersion{*snapshot});
+      }
+      if (auto failure = evaluate(EvaluationRecord::When::before, *std::move(snapshot), summary_.eval_before)) return failure;
+    }
+    summary_.nondeterminism = nondeterminism(recipe_.method, parts_.teacher ? std::optional(parts_.teacher->capabilities()) : std::nullopt,
+                                             parts_.student->capabilities(), snapshot_capabilities);
+    run_flow();
+    if (summary_.status != Status::finished || !parts_.evaluator) return std::nullopt;
+    auto snapshot = take_snapshot();
+    if (!snapshot) return Failure{"evaluation", std::nullopt, std::move(snapshot.error())};
+    return evaluate(EvaluationRecord::When::after, *std::move(snapshot), summary_.eval_after);
+  }
+
+  void run_flow() {
+    auto flow = FlowBuilder(recipe_, ports_, options_, parts_).build();
+    parts_.initial_student.reset();  // the flow's own now: a snapshot lives no longer than somebody reads it
+    const auto teacher_before = parts_.teacher ? parts_.teacher->usage() : ModelUsage{};
+    const auto student_before = parts_.student->usage();
+    const double cpu_before = process_cpu_seconds();
+    auto report = graph::run(std::move(flow), {.depth = recipe_.engine.depth,
+                                               .threads = recipe_.engine.threads,
+                                               .executor = options_.executor,
+                                               .stop = options_.stop,
+                                               .stop_now = options_.stop_now,
+                                               .stop_grace = recipe_.engine.stop_grace,
+                                               .clock = ports_.clock,
+                                               .trace = trace_.get(),
+                                               .monitor = options_.monitor});
+    summary_.cpu_s = process_cpu_seconds() - cpu_before;
+    summary_.wall_s = static_cast<double>(report.wall.count()) / 1e9;
+    if (parts_.teacher) summary_.teacher = parts_.teacher->usage() - teacher_before;
+    summary_.student = parts_.student->usage() - student_before;
+    summary_.overlap_busy = parts_.overlap->busy();
+    summary_.totals = *parts_.totals;
+    summary_.stages = std::move(report.stages);
+    summary_.status = report.status;
+    summary_.failure = std::move(report.failure);
+  }
+
+  std::optional<Failure> evaluate(EvaluationRecord::When when, std::shared_ptr<SamplingSession> snapshot,
+                                  std::optional<EvaluationResult>& into) {
+    if (!parts_.evaluator) return std::nullopt;
+    auto result = parts_.evaluator->evaluate(std::move(snapshot), abort_.get_token());
+    if (!result) return Failure{"evaluation", std::nullopt, std::move(result.error())};
+    into = *std::move(result);
+    if (options_.on_evaluation) options_.on_evaluation({when, summary_.totals.steps, *into});
+    return std::nullopt;
+  }
+
+  Result<std::shared_ptr<SamplingSession>> take_snapshot() {
+    return await<std::shared_ptr<SamplingSession>>(*ports_.clock,
+                                                   [&](auto done) { parts_.student->snapshot(abort_.get_token(), std::move(done)); });
+  }
+
+  /// A stop does not reach this: it is short, and what a stopped run has learned is kept.
+  std::optional<Failure> save_weights() {
+    auto& student = *student_->session();
+    auto digest = await<std::string>(*ports_.clock, [&](auto done) { student.weights_digest({}, std::move(done)); });
+    if (!digest) return Failure{"save_weights", std::nullopt, std::move(digest.error())};
+    summary_.weights_digest = *std::move(digest);
+    const auto& directory = options_.model_directory;
+    if (directory.empty()) return std::nullopt;
+    std::error_code error;
+    std::filesystem::create_directories(directory, error);
+    if (error)
+      return Failure{
+          "save_weights", std::nullopt, {ErrorCode::invalid_input, "cannot create " + directory.string() + ": " + error.message()}};
+    auto exported = await<std::monostate>(*ports_.clock, [&](auto done) { student.export_weights(directory, {}, std::move(done)); });
+    if (!exported) return Failure{"save_weights", std::nullopt, std::move(exported.error())};
+    if (auto saved = ports_.tokenizer->save(directory); !saved) return Failure{"save_weights", std::nullopt, std::move(saved.error())};
+    return std::nullopt;
+  }
+
+  /// What the user's own stop cancelled is no failure.
+  void settle(Failure failure) {
+    if (failure.error.code == ErrorCode::cancelled && abort_.stop_requested()) {
+      summary_.status = Status::stopped;
+      return;
+    }
+    summary_.status = Status::failed;
+    summary_.weights_digest.reset();
+    summary_.failure = std::move(failure);
+  }
+
+  const Recipe& recipe_;
+  DistillationPorts ports_;
+  const DistillationOptions& options_;
+  std::stop_source abort_;  // either kind of stop; for what is not inside the flow
+  std::stop_callback<std::function<void()>> on_stop_, on_stop_now_;
+  std::unique_ptr<StageTrace> trace_;
+  std::shared_ptr<TeacherSession> teacher_;
+  std::shared_ptr<StudentSession> student_;
+  FlowParts parts_;
+  RunSummary summary_;
+};
+
+Error in_section(const char* section, Error error) {
+  error.message = section + ("." + error.message);
+  return error;
+}
+
+}  // namespace
+
+RunSummary distil(const Recipe& recipe, const DistillationPorts& ports, const DistillationOptions& options) {
+  return Distillation(recipe, ports, options).run();
+}
+
+Result<RunPlan> plan_run(const Recipe& recipe, const DistillationPorts& ports) {
+  if (!ports.student || !ports.dataset || !ports.tokenizer || !ports.renderer) {
+    return fail(ErrorCode::invalid_input, "a run needs the ports student, dataset, tokenizer and renderer; one of them is null");
+  }
+  if (recipe.method != Method::supervised && (!recipe.teacher || !ports.teacher)) {
+    return fail(ErrorCode::invalid_input, "this method needs a teacher, in the recipe and as a port; only supervised does without");
+  }
+  if (recipe.method != Method::on_policy && recipe.engine.staleness > 0) {
+    return fail(ErrorCode::invalid_input,
+                "engine.staleness: must be 0 where the student is not sampled in training; only on_policy samples it");
+  }
+  const auto plan = BatchPlan::make(recipe, ports.dataset->size());
+  if (!plan) return fail(plan.error());
+  std::optional<SamplingCapabilities> teacher;
+  if (recipe.method != Method::supervised) {
+    teacher = ports.teacher->capabilities();
+    if (auto able = check_teacher(recipe, *teacher); !able) return fail(std::move(able.error()));
+  }
+  const auto student = ports.student->capabilities();
+  if (auto able = check_student(recipe, student); !able) return fail(std::move(able.error()));
+  return RunPlan{plan->rows, plan->batches_per_epoch(), plan->total_steps(), nondeterminism(recipe.method, teacher, student, std::nullopt)};
+}
+
+Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock> clock, std::shared_ptr<Telemetry> telemetry) {
+  DistillationPorts ports{.telemetry = std::move(telemetry), .clock = clock ? std::move(clock) : std::make_shared<SystemClock>()};
+  auto dataset = open_dataset(recipe.locate(recipe.dataset.path));
+  if (!dataset) return fail(std::move(dataset.error()));
+  ports.dataset = *std::move(dataset);
+  if (recipe.evaluation) {
+    auto evaluation = open_dataset(recipe.locate(recipe.evaluation->path));
+    if (!evaluation) return fail(std::move(evaluation.error()));
+    ports.evaluation = *std::move(evaluation);
+  }
+  auto tokenizer = Tokenizer::load(locate_model(recipe, recipe.student.tokenizer));
+  if (!tokenizer) return fail(std::move(tokenizer.error()));
+  ports.tokenizer = *std::move(tokenizer);
+  auto renderer = Renderer::make(recipe.student.renderer, ports.tokenizer);
+  if (!renderer) return fail(std::move(renderer.error()));
+  ports.renderer = *std::move(renderer);
+  if (recipe.teacher) {
+    auto teacher = make_sampling_client(recipe.resolved.at("teacher").as_object(), ports.clock);
+    if (!teacher) return fail(in_section("teacher", std::move(teacher.error())));
+    ports.teacher = *std::move(teacher);
+  }
+  auto student = make_training_client(recipe.resolved.at("student").as_object(), ports.clock);
+  if (!student) return fail(in_section("student", std::move(student.error())));
+  ports.student = *std::move(student);
+  return ports;
+}
+
+std::string describe_flow(const Recipe& recipe) {
+  auto flow = FlowBuilder(recipe, {}, {}, {}).build();
+  if (recipe.teacher) flow = std::move(flow).with(std::make_shared<TeacherSession>(nullptr, recipe, nullptr));
+  return std::move(flow).with(std::make_shared<StudentSession>(nullptr, recipe, nullptr)).to_text();
+}
+
+}  // namespace pipestill

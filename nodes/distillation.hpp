@@ -1,0 +1,66 @@
+#pragma once
+// distil(): a recipe and its ports, from the first batch to the student's final weights.
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+
+#include "graph/engine.hpp"
+#include "nodes/evaluation.hpp"
+#include "nodes/messages.hpp"
+#include "nodes/recipe.hpp"
+#include "nodes/run_summary.hpp"
+#include "ports/dataset/dataset_store.hpp"
+#include "ports/renderer/renderer.hpp"
+#include "ports/sampling/sampling_client.hpp"
+#include "ports/telemetry/telemetry.hpp"
+#include "ports/tokenizer/tokenizer.hpp"
+#include "ports/training/training_client.hpp"
+
+namespace pipestill {
+
+/// What a run needs from outside: the recipe's own adapters (make_ports), or a program's.
+struct DistillationPorts {
+  std::shared_ptr<SamplingClient> teacher = nullptr;  ///< not in supervised
+  std::shared_ptr<TrainingClient> student = nullptr;
+  std::shared_ptr<DatasetStore> dataset = nullptr;
+  std::shared_ptr<DatasetStore> evaluation = nullptr;  ///< null: nothing is evaluated
+  std::shared_ptr<const Tokenizer> tokenizer = nullptr;
+  std::shared_ptr<const Renderer> renderer = nullptr;
+  std::shared_ptr<Telemetry> telemetry = nullptr;  ///< null: nobody listens
+  std::shared_ptr<Clock> clock = nullptr;          ///< null: a SystemClock of the run's own
+};
+
+struct DistillationOptions {
+  std::stop_token stop = {};      ///< a request closes the source; batches in flight get engine.stop_grace to finish
+  std::stop_token stop_now = {};  ///< a request makes the cut at once
+  graph::Executor executor = graph::Executor::flow_graph;
+  std::shared_ptr<graph::Monitor> monitor = nullptr;
+  std::function<void(const StepResult&)> on_step = nullptr;  ///< in the batches' order, one at a time, on a thread of the engine
+  std::function<void(const EvaluationRecord&)> on_evaluation = nullptr;  ///< one at a time, from any thread
+  std::filesystem::path model_directory = {};                            ///< where the final weights and the tokenizer go; empty: nowhere
+};
+
+/// Blocks until the run is over; several may go on at once. What goes wrong is in the summary: it does not throw unless memory runs out or
+/// a port does. In this order: the recipe is checked against what the models can do; teacher and student are opened; the student is
+/// evaluated; the flow runs; the student is evaluated again; its weights are digested and written; student and teacher are closed, whatever
+/// happened after their opening. A run that was stopped is not evaluated again, but keeps its weights: those of the batches before the cut.
+/// One that failed writes nothing.
+[[nodiscard]] RunSummary distil(const Recipe& recipe, const DistillationPorts& ports, const DistillationOptions& options = {});
+
+/// The adapters that the recipe names. Opens files, but no model. `clock` and `telemetry` are passed on as they are.
+[[nodiscard]] Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock> clock,
+                                                   std::shared_ptr<Telemetry> telemetry);
+
+/// The flow of this recipe as text, one line a stage, with its models' opening and closing. Costs nothing.
+[[nodiscard]] std::string describe_flow(const Recipe& recipe);
+
+/// Whether the models can do what the recipe asks, and how many batches the run has. Costs nothing; distil() asks the same first.
+struct RunPlan {
+  std::uint64_t rows = 0, batches_per_epoch = 0, total_steps = 0;
+  std::vector<std::string> nondeterminism = {};  ///< why two runs may differ, as far as the clients say
+};
+[[nodiscard]] Result<RunPlan> plan_run(const Recipe& recipe, const DistillationPorts& ports);
+
+}  // namespace pipestill

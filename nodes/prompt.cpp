@@ -1,0 +1,35 @@
+#include "nodes/prompt.hpp"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+namespace pipestill {
+
+Error at_row(const Row& row, Error error) {
+  // Some errors, such as a dataset's, name the row already.
+  if (!error.message.starts_with(row.where)) error.message = row.where + ": " + error.message;
+  return error;
+}
+
+Result<void> PromptRenderer::truncate(Row& row) const {
+  if (!max_prompt_tokens) return {};
+  const auto last = std::find_if(row.conversation.rbegin(), row.conversation.rend(), [](const Message& m) { return m.role == "user"; });
+  if (last == row.conversation.rend()) return {};
+  const auto tokens = tokenizer->encode(last->content, SpecialText::recognise);
+  if (!tokens) return fail(at_row(row, tokens.error()));
+  if (tokens->size() <= *max_prompt_tokens) return {};
+  auto text = tokenizer->decode(std::span(*tokens).first(*max_prompt_tokens));
+  if (!text) return fail(at_row(row, std::move(text.error())));
+  last->content = *std::move(text);
+  return {};
+}
+
+Result<ModelInput> PromptRenderer::render(Row& row) const {
+  if (auto truncated = truncate(row); !truncated) return fail(std::move(truncated.error()));
+  auto prompt = renderer->build_generation_prompt(row.conversation);
+  if (!prompt) return fail(at_row(row, std::move(prompt.error())));
+  return prompt;
+}
+
+}  // namespace pipestill

@@ -1,0 +1,30 @@
+#pragma once
+// From a row's conversation to what a model is asked.
+#include <cstddef>
+#include <memory>
+#include <optional>
+
+#include "nodes/messages.hpp"
+#include "ports/renderer/renderer.hpp"
+#include "ports/tokenizer/tokenizer.hpp"
+
+namespace pipestill {
+
+/// Turns rows into prompts. Immutable and thread-safe.
+struct PromptRenderer {
+  std::shared_ptr<const Renderer> renderer;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::optional<std::size_t> max_prompt_tokens = std::nullopt;
+
+  /// The row's conversation, whose last user message keeps at most max_prompt_tokens tokens, rendered for an answer.
+  /// Truncates the conversation in the row itself. An error names the row.
+  [[nodiscard]] Result<ModelInput> render(Row& row) const;
+  /// Only the truncation: the text becomes decode(first max_prompt_tokens tokens of encode(text)), as in tinker-cookbook, but
+  /// without added special tokens.
+  [[nodiscard]] Result<void> truncate(Row& row) const;
+};
+
+/// "<place>: <message>", with the error's own code.
+[[nodiscard]] Error at_row(const Row& row, Error error);
+
+}  // namespace pipestill

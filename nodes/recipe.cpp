@@ -1,0 +1,400 @@
+#include "nodes/recipe.hpp"
+
+#include <algorithm>
+#include <array>
+#include <boost/json/serialize.hpp>
+#include <boost/json/value_to.hpp>
+#include <charconv>
+#include <cmath>
+#include <initializer_list>
+#include <tuple>
+
+#include "nodes/describe.hpp"
+#include "nodes/recipe_schema.hpp"
+#include "nodes/strict_json.hpp"
+#include "ports/sampling/sampling_factory.hpp"
+#include "ports/sha256.hpp"
+#include "ports/text_file.hpp"
+#include "ports/training/training_factory.hpp"
+
+namespace pipestill {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::array<std::string_view, 1> kOptionalSections = {"evaluation"};
+constexpr std::array kMethods = {Method::off_policy, Method::on_policy, Method::supervised};
+
+tl::unexpected<Error> refuse(const std::string& name, const std::string& what) {
+  return fail(ErrorCode::invalid_input, name + ": " + what);
+}
+
+// Which keys there are.
+
+void merge_key(std::vector<KeyInfo>& keys, KeyInfo key) {
+  const auto same = std::ranges::find(keys, key.name, &KeyInfo::name);
+  if (same == keys.end()) {
+    keys.push_back(std::move(key));
+  } else {
+    *same = std::move(key);
+  }
+}
+
+void merge_adapter(std::vector<KeyInfo>& keys, const std::vector<Description>& adapters, std::string_view client,
+                   const std::string& section) {
+  const auto adapter = std::ranges::find(adapters, client, &Description::name);
+  if (adapter == adapters.end()) return;
+  for (auto key : adapter->keys) {
+    key.name.insert(0, section + ".");
+    merge_key(keys, std::move(key));
+  }
+}
+
+/// Only the simulated models exist without being named.
+void require_model(std::vector<KeyInfo>& keys, std::string_view path, std::string_view client) {
+  const auto key = std::ranges::find(keys, path, &KeyInfo::name);
+  if (key != keys.end() && !client.empty() && client != "simulated") key->is_required = true;
+}
+
+std::size_t section_rank(const KeyInfo& key) {
+  constexpr std::array<std::string_view, 8> kOrder = {"", "dataset", "teacher", "student", "training", "engine", "evaluation", "telemetry"};
+  const auto dot = key.name.find('.');
+  const auto section = dot == std::string::npos ? std::string_view() : std::string_view(key.name).substr(0, dot);
+  return static_cast<std::size_t>(std::ranges::find(kOrder, section) - kOrder.begin());
+}
+
+/// Every key that some method and some clients know.
+std::vector<KeyInfo> all_keys() {
+  std::vector<KeyInfo> keys;
+  const auto samplers = describe_sampling_clients();
+  const auto trainers = describe_training_clients();
+  for (const auto method : kMethods) {
+    for (auto& key : recipe_keys(method, {}, {})) merge_key(keys, std::move(key));
+  }
+  for (const auto& sampler : samplers) merge_adapter(keys, samplers, sampler.name, "teacher");
+  for (const auto& trainer : trainers) merge_adapter(keys, trainers, trainer.name, "student");
+  return keys;
+}
+
+// From text to an object with known keys.
+
+/// The values at `paths` alone, checked: they decide which other keys there are.
+Result<json::object> resolve_only(const json::object& given, const std::vector<KeyInfo>& keys,
+                                  std::initializer_list<std::string_view> paths, const std::string& name) {
+  json::object part;
+  std::vector<KeyInfo> part_keys;
+  for (const auto path : paths) {
+    part_keys.push_back(*std::ranges::find(keys, path, &KeyInfo::name));
+    const auto section = path.substr(0, path.find('.'));
+    if (const auto* value = find_value(given, path)) {
+      std::ignore = put_value(part, path, *value);
+    } else if (const auto* whole = given.if_contains(section); whole && !whole->is_object()) {
+      part[section] = *whole;
+    }
+  }
+  return resolve(part, part_keys, name);
+}
+
+json::value override_value(const std::string& text) {
+  auto value = parse_strict_json(text, "--set");
+  return value ? std::move(*value) : json::value(text);
+}
+
+/// A seed given as a string becomes a number where it fits in 64 bits; where not, it is taken out and returned.
+Result<std::string> take_long_seed(json::object& given, const std::string& name) {
+  auto* value = given.if_contains("seed");
+  if (!value || !value->is_string()) return "";
+  const auto seed = BigSeed::parse(value->get_string());
+  if (!seed) return refuse(name, "seed must be an integer of at least 0, or a string of its decimal digits, not " + show(*value));
+  const auto digits = seed->to_string();
+  std::uint64_t number = 0;
+  if (std::from_chars(digits.data(), digits.data() + digits.size(), number).ec == std::errc()) {
+    *value = number;
+    return "";
+  }
+  given.erase("seed");
+  return digits;
+}
+
+// From the object to a Recipe.
+
+/// Reads an object that resolve() has checked: every path is there, with its type.
+class Values {
+ public:
+  explicit Values(const json::object& object) : object_(object) {}
+
+  template <class T>
+  [[nodiscard]] T get(std::string_view path) const {
+    return json::value_to<T>(at(path));
+  }
+  template <class T>
+  [[nodiscard]] std::optional<T> get_optional(std::string_view path) const {
+    if (at(path).is_null()) return std::nullopt;
+    return get<T>(path);
+  }
+  [[nodiscard]] std::string text_or_empty(std::string_view path) const { return get_optional<std::string>(path).value_or(""); }
+  template <class E>
+  [[nodiscard]] E one_of(std::string_view path, std::initializer_list<std::pair<std::string_view, E>> meanings) const {
+    const auto text = get<std::string>(path);
+    return std::ranges::find(meanings, std::string_view(text), &std::pair<std::string_view, E>::first)->second;
+  }
+  [[nodiscard]] RowPolicy row_policy(std::string_view path) const {
+    return one_of<RowPolicy>(path, {{"fail", RowPolicy::fail}, {"drop", RowPolicy::drop}, {"keep", RowPolicy::keep}});
+  }
+  [[nodiscard]] const json::value& at(std::string_view path) const { return *find_value(object_, path); }
+
+ private:
+  const json::object& object_;
+};
+
+Recipe::Dataset read_dataset(const Values& values) {
+  return {.path = values.get<std::string>("dataset.path"),
+          .shuffle = values.get<bool>("dataset.shuffle"),
+          .max_prompt_tokens = values.get_optional<std::size_t>("dataset.max_prompt_tokens"),
+          .on_bad_row = values.one_of<BadRowPolicy>("dataset.on_bad_row", {{"fail", BadRowPolicy::fail}, {"skip", BadRowPolicy::skip}})};
+}
+
+Recipe::Teacher read_teacher(const Values& values) {
+  return {.client = values.get<std::string>("teacher.client"),
+          .teacher_model = values.text_or_empty("teacher.teacher_model"),
+          .teacher_checkpoint_path = values.text_or_empty("teacher.teacher_checkpoint_path"),
+          .max_tokens = values.get<int>("teacher.max_tokens"),
+          .temperature = values.get<double>("teacher.temperature"),
+          .top_k = values.get<int>("teacher.top_k"),
+          .top_p = values.get<double>("teacher.top_p"),
+          .in_flight = values.get<std::size_t>("teacher.in_flight"),
+          .on_error = values.row_policy("teacher.on_error"),
+          .on_empty = values.row_policy("teacher.on_empty"),
+          .on_truncated = values.row_policy("teacher.on_truncated")};
+}
+
+Recipe::Training read_training(const Values& values) {
+  using Schedule = LearningRateSchedule;
+  return {.batch_size = values.get<std::size_t>("training.batch_size"),
+          .max_length = values.get<std::size_t>("training.max_length"),
+          .epochs = values.get<std::uint64_t>("training.epochs"),
+          .max_steps = values.get_optional<std::uint64_t>("training.max_steps"),
+          .adam = {.learning_rate = values.get<double>("training.learning_rate"),
+                   .beta1 = values.get<double>("training.adam_beta1"),
+                   .beta2 = values.get<double>("training.adam_beta2"),
+                   .eps = values.get<double>("training.adam_eps"),
+                   .weight_decay = values.get<double>("training.weight_decay"),
+                   .grad_clip_norm = values.get<double>("training.grad_clip_norm")},
+          .lr_schedule = values.one_of<Schedule>(
+              "training.lr_schedule", {{"constant", Schedule::constant}, {"linear", Schedule::linear}, {"cosine", Schedule::cosine}}),
+          .warmup_steps = values.get<std::uint64_t>("training.warmup_steps"),
+          .lr_min_ratio = values.get<double>("training.lr_min_ratio"),
+          .loss = {.name = values.get<std::string>("training.loss"),
+                   .normalization = values.one_of<Normalization>(
+                       "training.normalization",
+                       {{"token_mean", Normalization::token_mean}, {"seq_mean", Normalization::seq_mean}, {"sum", Normalization::sum}})}};
+}
+
+Recipe::Engine read_engine(const Values& values) {
+  const std::chrono::duration<double> grace(values.get<double>("engine.stop_grace"));
+  return {.depth = values.get<std::size_t>("engine.depth"),
+          .threads = values.get<std::size_t>("engine.threads"),
+          .staleness = values.get<std::size_t>("engine.staleness"),
+          .stop_grace = std::chrono::round<std::chrono::nanoseconds>(grace)};
+}
+
+Recipe::Evaluation read_evaluation(const Values& values) {
+  return {.path = values.get<std::string>("evaluation.path"),
+          .every = values.get<std::uint64_t>("evaluation.every"),
+          .metrics = values.get<std::vector<std::string>>("evaluation.metrics"),
+          .max_tokens = values.get<int>("evaluation.max_tokens"),
+          .limit = values.get_optional<std::size_t>("evaluation.limit")};
+}
+
+// What no key alone can say.
+
+Result<void> check_open_ranges(const Values& values, bool has_teacher, const std::string& name) {
+  const auto check = [&](std::string_view path, bool is_good, const char* accepted) -> Result<void> {
+    if (is_good) return {};
+    return refuse(name, std::string(path) + " must be " + accepted + ", not " + show(values.at(path)));
+  };
+  const auto number = [&](std::string_view path) { return values.get<double>(path); };
+  for (const std::string_view path : {"training.learning_rate", "training.adam_eps"}) {
+    if (auto good = check(path, number(path) > 0, "a number above 0"); !good) return good;
+  }
+  for (const std::string_view path : {"training.adam_beta1", "training.adam_beta2"}) {
+    if (auto good = check(path, number(path) < 1, "a number of at least 0 and below 1"); !good) return good;
+  }
+  if (!has_teacher) return {};
+  if (auto good = check("teacher.top_p", number("teacher.top_p") > 0, "a number above 0 and at most 1"); !good) return good;
+  return check("teacher.top_k", number("teacher.top_k") != 0, "an integer of at least 1, or -1 for all tokens");
+}
+
+Result<void> check_together(const Recipe& recipe, const std::string& name) {
+  const auto method = "method \"" + std::string(to_string(recipe.method)) + "\"";
+  const bool is_on_policy = recipe.method == Method::on_policy;
+  if (!is_on_policy && recipe.engine.staleness != 0) {
+    return refuse(name, "engine.staleness must be 0 with " + method + ", not " + std::to_string(recipe.engine.staleness) +
+                            ": only with on_policy does a stage read the student before it is trained");
+  }
+  // TrainingCapabilities::can_sample_snapshots_in_training says the same of the torch student, but only once a client is made.
+  if (is_on_policy && recipe.student.client == "torch") {
+    return refuse(name,
+                  "on-policy distillation works with the simulated student only so far: the student of student.client \"torch\" cannot be "
+                  "sampled while it is trained; use student.client \"simulated\" or method \"off_policy\"");
+  }
+  const std::string loss = is_on_policy ? "importance_sampling" : "cross_entropy";
+  if (recipe.training.loss.name != loss) {
+    return refuse(name, "training.loss must be \"" + loss + "\" with " + method + ", not \"" + recipe.training.loss.name + "\"");
+  }
+  if (recipe.evaluation && recipe.evaluation->metrics.empty()) {
+    return refuse(name, "evaluation.metrics is empty; name a metric, or leave out the section evaluation");
+  }
+  return {};
+}
+
+/// Whether two runs that differ in this key may still be the same run.
+bool is_outside_identity(std::string_view path, const json::value& value) {
+  constexpr std::array<std::string_view, 3> kSections = {"evaluation.", "checkpoint.", "telemetry."};
+  constexpr std::array<std::string_view, 9> kKeys = {"dataset.path",       "teacher.teacher_model", "teacher.teacher_checkpoint_path",
+                                                     "teacher.in_flight",  "student.model",         "engine.depth",
+                                                     "engine.depth_bytes", "engine.threads",        "engine.stop_grace"};
+  if (std::ranges::any_of(kSections, [&](std::string_view section) { return path.starts_with(section); })) return true;
+  if (path == "student.tokenizer") return value != json::value("bytes");  // the built-in one is a name, all others are paths
+  return std::ranges::find(kKeys, path) != kKeys.end() || path.ends_with("timeout");
+}
+
+void collect_identity(const json::object& object, const std::string& prefix, std::vector<std::string>& lines) {
+  for (const auto& member : object) {
+    const auto path = prefix + std::string(member.key());
+    if (member.value().is_object()) {
+      collect_identity(member.value().get_object(), path + ".", lines);
+    } else if (!is_outside_identity(path, member.value())) {
+      lines.push_back(path + "=" + json::serialize(member.value()) + "\n");
+    }
+  }
+}
+
+}  // namespace
+
+std::string_view to_string(Method method) {
+  switch (method) {
+    case Method::off_policy:
+      return "off_policy";
+    case Method::on_policy:
+      return "on_policy";
+    case Method::supervised:
+      return "supervised";
+  }
+  return {};
+}
+
+std::filesystem::path Recipe::locate(const std::filesystem::path& path) const {
+  return (std::filesystem::current_path() / directory / path).lexically_normal();
+}
+
+std::string Recipe::identity() const {
+  std::vector<std::string> lines;
+  collect_identity(resolved, "", lines);
+  std::ranges::sort(lines);  // so that the order of descriptions does not count
+  std::string text;
+  for (const auto& line : lines) text += line;
+  return sha256_hex(text);
+}
+
+Result<Override> parse_override(std::string_view text) {
+  const auto equals = text.find('=');
+  const auto key = text.substr(0, equals);
+  const bool has_empty_part = key.empty() || key.front() == '.' || key.back() == '.' || key.find("..") != std::string_view::npos;
+  if (equals == std::string_view::npos || has_empty_part) {
+    return fail(ErrorCode::invalid_input, "--set takes KEY=VALUE with a key like training.batch_size, not \"" + std::string(text) + "\"");
+  }
+  return Override{std::string(key), std::string(text.substr(equals + 1))};
+}
+
+std::vector<KeyInfo> recipe_keys(Method method, std::string_view teacher_client, std::string_view student_client) {
+  auto keys = describe_run().keys;
+  for (auto& key : describe_student().keys) merge_key(keys, std::move(key));
+  for (auto& stage : describe_stages(method)) {
+    for (auto& key : stage.keys) merge_key(keys, std::move(key));
+  }
+  if (method != Method::supervised) merge_adapter(keys, describe_sampling_clients(), teacher_client, "teacher");
+  merge_adapter(keys, describe_training_clients(), student_client, "student");
+  require_model(keys, "teacher.teacher_model", teacher_client);
+  require_model(keys, "student.model", student_client);
+  std::ranges::stable_sort(keys, {}, section_rank);
+  return keys;
+}
+
+Result<Recipe> parse_recipe(std::string_view text, const std::string& name, const std::filesystem::path& directory,
+                            std::span<const Override> overrides) {
+  auto parsed = parse_strict_json(text, name);
+  if (!parsed) return fail(parsed.error());
+  if (!parsed->is_object()) return refuse(name, "a recipe must be a JSON object, not " + show(*parsed));
+  auto& given = parsed->get_object();
+  for (const auto& change : overrides) {
+    if (!put_value(given, change.key, override_value(change.value))) {
+      return refuse(name, "--set " + change.key + ": what stands before the last dot must be a section");
+    }
+  }
+
+  const auto known = all_keys();
+  if (find_unknown_key(given, known)) return fail(resolve(given, known, name).error());  // a slip of the pen, whatever the method
+
+  const auto has_method = resolve_only(given, known, {"method"}, name);
+  if (!has_method) return fail(has_method.error());
+  const auto method = Values(*has_method)
+                          .one_of<Method>("method", {{to_string(Method::off_policy), Method::off_policy},
+                                                     {to_string(Method::on_policy), Method::on_policy},
+                                                     {to_string(Method::supervised), Method::supervised}});
+  const bool has_teacher = method != Method::supervised;
+  if (!has_teacher && given.contains("teacher")) {
+    return refuse(name,
+                  "method \"supervised\" learns the dataset's own answers and has no teacher; remove the section teacher, or choose "
+                  "off_policy");
+  }
+  const auto clients = has_teacher ? resolve_only(given, known, {"teacher.client", "student.client"}, name)
+                                   : resolve_only(given, known, {"student.client"}, name);
+  if (!clients) return fail(clients.error());
+  const auto teacher_client = has_teacher ? Values(*clients).get<std::string>("teacher.client") : std::string();
+  const auto student_client = Values(*clients).get<std::string>("student.client");
+
+  const auto keys = recipe_keys(method, teacher_client, student_client);
+  if (const auto foreign = find_unknown_key(given, keys)) {
+    return refuse(name, "the key " + *foreign + " means nothing with method \"" + std::string(to_string(method)) + "\"" +
+                            (has_teacher ? ", teacher.client \"" + teacher_client + "\"" : "") + " and student.client \"" + student_client +
+                            "\"; remove it");
+  }
+  const auto long_seed = take_long_seed(given, name);
+  if (!long_seed) return fail(long_seed.error());
+  auto resolved = resolve(given, keys, name, kOptionalSections);
+  if (!resolved) return fail(resolved.error());
+  if (!long_seed->empty()) (*resolved)["seed"] = *long_seed;
+  if (const auto* limit = find_value(*resolved, "evaluation.max_tokens"); limit && limit->is_null()) {
+    std::ignore =
+        put_value(*resolved, "evaluation.max_tokens", has_teacher ? *find_value(*resolved, "teacher.max_tokens") : json::value(256));
+  }
+
+  const Values values(*resolved);
+  if (auto good = check_open_ranges(values, has_teacher, name); !good) return fail(good.error());
+  Recipe recipe;
+  recipe.method = method;
+  recipe.seed = long_seed->empty() ? BigSeed(values.get<std::uint64_t>("seed")) : *BigSeed::parse(*long_seed);
+  recipe.dataset = read_dataset(values);
+  if (has_teacher) recipe.teacher = read_teacher(values);
+  recipe.student = {.client = student_client,
+                    .model = values.text_or_empty("student.model"),
+                    .tokenizer = values.get<std::string>("student.tokenizer"),
+                    .renderer = values.get<std::string>("student.renderer")};
+  recipe.training = read_training(values);
+  recipe.engine = read_engine(values);
+  if (resolved->contains("evaluation")) recipe.evaluation = read_evaluation(values);
+  recipe.telemetry = {.trace = values.get<bool>("telemetry.trace"), .log_every = values.get<std::uint64_t>("telemetry.log_every")};
+  if (auto good = check_together(recipe, name); !good) return fail(good.error());
+  recipe.resolved = std::move(*resolved);
+  recipe.directory = std::filesystem::current_path() / directory;
+  return recipe;
+}
+
+Result<Recipe> read_recipe(const std::filesystem::path& file, std::span<const Override> overrides) {
+  const auto text = read_text_file(file, kMaxJsonBytes);
+  if (!text) return fail(text.error());
+  return parse_recipe(*text, file.string(), file.parent_path(), overrides);
+}
+
+}  // namespace pipestill

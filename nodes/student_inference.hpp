@@ -1,0 +1,38 @@
+#pragma once
+// student_inference (on_policy): the student answers the prompts itself.
+#include <memory>
+
+#include "graph/base/clock.hpp"
+#include "graph/base/description.hpp"
+#include "graph/feedback.hpp"
+#include "graph/message.hpp"
+#include "nodes/messages.hpp"
+#include "nodes/prompt.hpp"
+#include "nodes/row_policies.hpp"
+
+namespace pipestill {
+
+struct StudentInferenceOptions {
+  graph::Feedback<StudentVersion> student;
+  PromptRenderer prompts;
+  SamplingParams params = {};  ///< without seed and stop, which are the row's and the renderer's
+  RowPolicies policies = {};
+  std::shared_ptr<Clock> clock;
+};
+
+/// An asynchronous stage that reads the student (graph/stage.hpp): samples a batch with the version that it holds, one request a row.
+/// A row that the policies do not forgive fails the batch; so does an answer with a missing log-probability, unless on_error drops it.
+class StudentInference {
+ public:
+  using Output = SampledBatch;
+  explicit StudentInference(StudentInferenceOptions options)
+      : options_(std::make_shared<const StudentInferenceOptions>(std::move(options))) {}
+  static Description describe();
+
+  void operator()(PromptBatch batch, graph::Context& context, Completion<SampledBatch> done) const;
+
+ private:
+  std::shared_ptr<const StudentInferenceOptions> options_;  // handlers keep it
+};
+
+}  // namespace pipestill

@@ -1,0 +1,102 @@
+#include "nodes/teacher_inference.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+#include <vector>
+
+#include "nodes/describe.hpp"
+#include "nodes/row_gather.hpp"
+
+namespace pipestill {
+namespace {
+
+using Options = std::shared_ptr<const TeacherInferenceOptions>;
+
+std::vector<std::size_t> rows_to_ask(const SampledBatch& batch) {
+  std::vector<std::size_t> asked;
+  for (std::size_t i = 0; i < batch.rows.size(); ++i) {
+    if (!batch.rows[i].row.dropped) asked.push_back(i);
+  }
+  return asked;
+}
+
+/// Notes how long the teacher took, and says so.
+void report(const Options& options, SampledBatch& batch, Clock::Time first_sent) {
+  batch.teacher_latency = options->clock->now() - first_sent;
+  const auto answered = std::ranges::count_if(batch.rows, [](const SampledRow& r) { return !r.row.dropped; });
+  options->telemetry->event("pipestill.distillation.teacher_inference",
+                            {{"step", batch.at.step},
+                             {"num_prompts", batch.rows.size()},
+                             {"num_answers", answered},
+                             {"teacher_latency_ms", static_cast<double>(batch.teacher_latency.count()) / 1e6}});
+}
+
+/// Asks for every row, through `ask(row number, on_sent, gather)`.
+template <class Ask>
+void ask_all(const Options& options, SampledBatch batch, Completion<SampledBatch> done, Ask ask) {
+  const auto asked = rows_to_ask(batch);
+  if (asked.empty()) {  // completed later: never from inside the call
+    options->clock->call_at(options->clock->now(), [batch = std::move(batch), done] { done(batch); });
+    return;
+  }
+  const auto first_sent = std::make_shared<std::atomic<Clock::Time::rep>>(options->clock->now().count());
+  const auto gather = std::make_shared<RowGather>(
+      std::move(batch), asked.size(), [options, first_sent](SampledBatch& b) { report(options, b, Clock::Time(first_sent->load())); },
+      std::move(done));
+  for (const std::size_t i : asked) {
+    // The batch's first row is the first to be sent: the queue goes by row.
+    std::function<void()> on_sent;
+    if (i == asked.front()) on_sent = [options, first_sent] { first_sent->store(options->clock->now().count()); };
+    ask(i, std::move(on_sent), gather);
+  }
+}
+
+}  // namespace
+
+Description TeacherInference::describe() { return describe_teacher_inference(); }
+
+void TeacherInference::operator()(PromptBatch prompts, graph::Context& context, Completion<SampledBatch> done) const {
+  SampledBatch batch{.at = prompts.at};
+  batch.rows.reserve(prompts.rows.size());
+  for (auto& row : prompts.rows) {
+    SampledRow sampled{.row = std::move(row)};
+    if (!sampled.row.dropped) {
+      auto prompt = options_->prompts.render(sampled.row);
+      if (!prompt) {
+        options_->clock->call_at(options_->clock->now(), [done, error = std::move(prompt.error())] { done(fail(error)); });
+        return;
+      }
+      sampled.prompt = *std::move(prompt);
+    }
+    batch.rows.push_back(std::move(sampled));
+  }
+  const auto stop_sequences = options_->prompts.renderer->stop_sequences();
+  ask_all(
+      options_, std::move(batch), std::move(done),
+      [&, seq = context.seq.value, stop = context.stop](std::size_t i, std::function<void()> on_sent, std::shared_ptr<RowGather> gather) {
+        SampleRequest request{gather->row(i).prompt, options_->params};
+        request.params.seed = gather->row(i).row.seed;
+        request.params.stop = stop_sequences;
+        Completion<SampledSequence> answered([options = options_, gather, i](Result<SampledSequence> answer) {
+          gather->answered(i, take_answer(gather->row(i), std::move(answer), options->policies, *options->prompts.renderer, false));
+        });
+        options_->queue.sample({seq, i}, std::move(request), stop, std::move(answered), std::move(on_sent));
+      });
+}
+
+void TeacherInference::operator()(SampledBatch batch, graph::Context& context, Completion<SampledBatch> done) const {
+  ask_all(
+      options_, std::move(batch), std::move(done),
+      [&, seq = context.seq.value, stop = context.stop](std::size_t i, std::function<void()> on_sent, std::shared_ptr<RowGather> gather) {
+        const SampledRow& row = gather->row(i);
+        ScoreRequest request{.tokens = row.prompt.to_ints()};
+        request.tokens.insert(request.tokens.end(), row.answer.tokens.begin(), row.answer.tokens.end());
+        Completion<Score> answered([options = options_, gather, i](Result<Score> score) {
+          gather->answered(i, take_score(gather->row(i), std::move(score), options->policies));
+        });
+        options_->queue.compute_logprobs({seq, i}, std::move(request), stop, std::move(answered), std::move(on_sent));
+      });
+}
+
+}  // namespace pipestill

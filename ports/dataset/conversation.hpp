@@ -1,0 +1,20 @@
+#pragma once
+// From a dataset row to the conversation that it holds.
+#include <vector>
+
+#include "graph/base/error.hpp"
+#include "ports/dataset/dataset_store.hpp"
+#include "ports/types.hpp"
+
+namespace pipestill {
+
+/// The conversation that a model is to continue: `messages` if it is a list, else one user message with the first string among `prompt`,
+/// `instruction`, `input`, `text`, `input.problem`, `input.question`. An empty list and an empty string count; other types do not.
+/// A message's content is a string, or a list of exactly one part of type "text"; keys other than role and content are ignored.
+/// A row with none of these, or with a message of another form, is ErrorCode::invalid_input with the row's place.
+[[nodiscard]] Result<std::vector<Message>> prompt_conversation(const DatasetRow& row);
+
+/// The conversation that a student learns from: `messages`, of which the last is the assistant's and is the target.
+[[nodiscard]] Result<std::vector<Message>> supervised_conversation(const DatasetRow& row);
+
+}  // namespace pipestill

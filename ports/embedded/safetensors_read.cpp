@@ -1,0 +1,276 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <boost/json.hpp>
+#include <boost/json/basic_parser_impl.hpp>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "ports/embedded/safetensors.hpp"
+
+namespace pipestill {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::uint64_t kMaxHeaderBytes = 64 << 20;  // a header is about 100 bytes a tensor
+
+/// Boost.JSON keeps the last of equal keys without a word, so names are collected in a pass of their own.
+struct NameCollector {
+  static constexpr std::size_t max_object_size = std::size_t(-1), max_array_size = std::size_t(-1), max_key_size = std::size_t(-1),
+                               max_string_size = std::size_t(-1);
+  std::set<std::string, std::less<>> names;
+  std::string part, repeated;
+  int depth = 0;
+
+  bool on_document_begin(json::error_code&) { return true; }
+  bool on_document_end(json::error_code&) { return true; }
+  bool on_object_begin(json::error_code&) { return ++depth > 0; }
+  bool on_object_end(std::size_t, json::error_code&) { return --depth >= 0; }
+  bool on_array_begin(json::error_code&) { return true; }
+  bool on_array_end(std::size_t, json::error_code&) { return true; }
+  bool on_key_part(json::string_view s, std::size_t, json::error_code&) { return part.append(s.data(), s.size()), true; }
+  bool on_key(json::string_view s, std::size_t, json::error_code&) {
+    part.append(s.data(), s.size());
+    if (depth == 1 && !names.insert(part).second && repeated.empty()) repeated = part;
+    part.clear();
+    return true;
+  }
+  bool on_string_part(json::string_view, std::size_t, json::error_code&) { return true; }
+  bool on_string(json::string_view, std::size_t, json::error_code&) { return true; }
+  bool on_number_part(json::string_view, json::error_code&) { return true; }
+  bool on_int64(std::int64_t, json::string_view, json::error_code&) { return true; }
+  bool on_uint64(std::uint64_t, json::string_view, json::error_code&) { return true; }
+  bool on_double(double, json::string_view, json::error_code&) { return true; }
+  bool on_bool(bool, json::error_code&) { return true; }
+  bool on_null(json::error_code&) { return true; }
+  bool on_comment_part(json::string_view, json::error_code&) { return true; }
+  bool on_comment(json::string_view, json::error_code&) { return true; }
+};
+
+std::optional<std::string> repeated_name(std::string_view header) {
+  json::parse_options limits;
+  limits.max_depth = 8;
+  json::basic_parser<NameCollector> parser(limits);
+  json::error_code failed;
+  parser.write_some(false, header.data(), header.size(), failed);
+  if (parser.handler().repeated.empty()) return std::nullopt;
+  return parser.handler().repeated;
+}
+
+std::optional<std::uint64_t> unsigned_number(const json::value& value) {
+  if (value.is_int64() && value.get_int64() >= 0) return static_cast<std::uint64_t>(value.get_int64());
+  if (value.is_uint64()) return value.get_uint64();
+  return std::nullopt;
+}
+
+/// An entry of the header; empty text means sound.
+std::string parse_entry(const json::value& value, SafetensorsFile::Tensor& tensor) {
+  if (!value.is_object()) return "is not described by an object";
+  const auto& entry = value.get_object();
+  const auto *type = entry.if_contains("dtype"), *shape = entry.if_contains("shape"), *offsets = entry.if_contains("data_offsets");
+  if (!type || !type->is_string() || !shape || !shape->is_array() || !offsets || !offsets->is_array() || offsets->get_array().size() != 2) {
+    return "needs \"dtype\", \"shape\" and two \"data_offsets\"";
+  }
+  const auto name = std::string_view(type->get_string().data(), type->get_string().size());
+  if (name == "F32") {
+    tensor.type = SafetensorsFile::Type::f32;
+  } else if (name == "BF16") {
+    tensor.type = SafetensorsFile::Type::bf16;
+  } else if (name == "F16") {
+    tensor.type = SafetensorsFile::Type::f16;
+  } else {
+    return "has dtype \"" + std::string(name.substr(0, 32)) + "\"; F32, BF16 or F16 is accepted";
+  }
+  const std::uint64_t element = tensor.type == SafetensorsFile::Type::f32 ? 4 : 2;
+  std::uint64_t bytes = element;
+  for (const auto& item : shape->get_array()) {
+    const auto n = unsigned_number(item);
+    if (!n || __builtin_mul_overflow(bytes, *n, &bytes) || bytes > (std::uint64_t(1) << 62)) return "has an impossible shape";
+    tensor.shape.push_back(static_cast<std::int64_t>(*n));
+  }
+  const auto begin = unsigned_number(offsets->get_array()[0]), end = unsigned_number(offsets->get_array()[1]);
+  if (!begin || !end || *begin > *end) return "has impossible data_offsets";
+  if (*end - *begin != bytes) return "has " + std::to_string(*end - *begin) + " bytes where its shape needs " + std::to_string(bytes);
+  tensor.begin = *begin;
+  tensor.end = *end;
+  tensor.count = static_cast<std::int64_t>(bytes / element);
+  return {};
+}
+
+/// False at the end of the file or on an error of the system.
+bool read_exactly(int descriptor, void* out, std::uint64_t count, std::uint64_t offset) {
+  auto* p = static_cast<char*>(out);
+  while (count > 0) {
+    const auto n = ::pread(descriptor, p, std::min<std::uint64_t>(count, 1 << 30), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    p += n;
+    offset += static_cast<std::uint64_t>(n);
+    count -= static_cast<std::uint64_t>(n);
+  }
+  return true;
+}
+
+float half_to_float(std::uint16_t h) {
+  const std::uint32_t sign = std::uint32_t(h & 0x8000u) << 16, exponent = (h >> 10) & 31u, fraction = h & 0x3ffu;
+  if (exponent == 0) {  // subnormal: fraction * 2^-24, which float holds exactly
+    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
+    return sign ? -magnitude : magnitude;
+  }
+  const std::uint32_t biased = exponent == 31 ? 255u : exponent + 112u;
+  return std::bit_cast<float>(sign | biased << 23 | fraction << 13);
+}
+
+}  // namespace
+
+SafetensorsFile::SafetensorsFile(SafetensorsFile&& other) noexcept { *this = std::move(other); }
+SafetensorsFile& SafetensorsFile::operator=(SafetensorsFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(descriptor_, other.descriptor_);
+  std::swap(data_start_, other.data_start_);
+  std::swap(tensors_, other.tensors_);
+  std::swap(metadata_, other.metadata_);
+  return *this;
+}
+SafetensorsFile::~SafetensorsFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+Result<SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path) {
+  const auto bad = [&path](const std::string& why) { return fail(ErrorCode::invalid_input, path.string() + " " + why); };
+  SafetensorsFile file;
+  file.path_ = path;
+  file.descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file.descriptor_ < 0) {
+    const std::string why = std::strerror(errno);
+    if (std::error_code ignored; std::filesystem::exists(path.parent_path() / (path.filename().string() + ".index.json"), ignored)) {
+      return bad("is split into several files, which the embedded models do not read: save the model as one file");
+    }
+    return fail(ErrorCode::invalid_input, "cannot open the weights " + path.string() + ": " + why);
+  }
+  struct stat status {};
+  if (::fstat(file.descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) return bad("is not a regular file");
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+
+  unsigned char prefix[8];
+  if (size < 8 || !read_exactly(file.descriptor_, prefix, 8, 0)) return bad("is truncated: it is shorter than a safetensors header");
+  std::uint64_t length = 0;
+  for (int i = 7; i >= 0; --i) length = length << 8 | prefix[i];
+  if (length > kMaxHeaderBytes) return bad("is not a safetensors file, or damaged: its header length is " + std::to_string(length));
+  if (length > size - 8)
+    return bad("is truncated: its header needs " + std::to_string(length) + " bytes and " + std::to_string(size - 8) + " are there");
+  std::string header(length, '\0');
+  if (!read_exactly(file.descriptor_, header.data(), length, 8)) return bad("cannot be read");
+  file.data_start_ = 8 + length;
+
+  json::error_code failed;
+  json::parse_options limits;
+  limits.max_depth = 8;
+  const auto root = json::parse(header, failed, {}, limits);
+  if (failed || !root.is_object()) return bad("is not a safetensors file, or damaged: its header is not a JSON object");
+  if (const auto name = repeated_name(header)) return bad("describes the tensor \"" + name->substr(0, 200) + "\" twice");
+  for (const auto& [key, value] : root.get_object()) {
+    if (key == "__metadata__") {
+      if (!value.is_object()) return bad("has a \"__metadata__\" that is not an object");
+      for (const auto& [k, v] : value.get_object()) {
+        if (!v.is_string()) return bad("has a \"__metadata__\" value that is not a string");
+        file.metadata_.emplace(std::string(k), std::string(v.get_string()));
+      }
+      continue;
+    }
+    Tensor tensor;
+    tensor.name = std::string(key);
+    if (const auto why = parse_entry(value, tensor); !why.empty())
+      return bad("is damaged: tensor \"" + tensor.name.substr(0, 200) + "\" " + why);
+    file.tensors_.push_back(std::move(tensor));
+  }
+
+  auto& tensors = file.tensors_;
+  std::sort(tensors.begin(), tensors.end(),
+            [](const auto& a, const auto& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  std::uint64_t at = 0;
+  const auto data = size - file.data_start_;
+  for (const auto& tensor : tensors) {
+    if (tensor.begin != at)
+      return bad("is damaged: tensor \"" + tensor.name + "\" " + (tensor.begin < at ? "overlaps another" : "leaves a hole before it"));
+    if (tensor.end > data)
+      return bad("is truncated: tensor \"" + tensor.name + "\" needs " + std::to_string(tensor.end) + " bytes of data and " +
+                 std::to_string(data) + " are there");
+    at = tensor.end;
+  }
+  if (at != data) return bad("is damaged: " + std::to_string(data - at) + " bytes belong to no tensor");
+  std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  return file;
+}
+
+const SafetensorsFile::Tensor* SafetensorsFile::find(std::string_view name) const {
+  const auto it = std::lower_bound(tensors_.begin(), tensors_.end(), name, [](const Tensor& t, std::string_view n) { return t.name < n; });
+  return it != tensors_.end() && it->name == name ? &*it : nullptr;
+}
+
+Result<void> SafetensorsFile::read(const Tensor& tensor, std::span<float> out) const {
+  if (out.size() != static_cast<std::size_t>(tensor.count))
+    return fail(ErrorCode::internal, "a buffer of another size than the tensor's was given");
+  const auto damaged = [&] {
+    return fail(ErrorCode::invalid_input, path_.string() + " is truncated: tensor \"" + tensor.name + "\" cannot be read");
+  };
+  static_assert(std::endian::native == std::endian::little, "elements are read as they lie in the file");
+  if (tensor.type == Type::f32) {
+    if (!read_exactly(descriptor_, out.data(), out.size_bytes(), data_start_ + tensor.begin)) return damaged();
+    return {};
+  }
+  std::vector<std::uint16_t> halves(out.size());
+  if (!read_exactly(descriptor_, halves.data(), halves.size() * 2, data_start_ + tensor.begin)) return damaged();
+  const bool is_bf16 = tensor.type == Type::bf16;
+  std::transform(halves.begin(), halves.end(), out.begin(),
+                 [is_bf16](std::uint16_t h) { return is_bf16 ? std::bit_cast<float>(std::uint32_t(h) << 16) : half_to_float(h); });
+  return {};
+}
+
+Result<void> check_tensors(const SafetensorsFile& file, const ModelLayout& layout, std::string_view prefix) {
+  const auto text = [](const std::vector<std::int64_t>& shape) {
+    std::string s = "[";
+    for (const auto n : shape) {
+      if (s.size() > 1) s += ", ";
+      s += std::to_string(n);
+    }
+    return s + "]";
+  };
+  std::set<std::string, std::less<>> expected;
+  for (const auto& place : layout.tensors) {
+    const auto name = std::string(prefix) + place.name;
+    const auto* tensor = file.find(name);
+    if (!tensor)
+      return fail(ErrorCode::invalid_input, file.path().string() + " lacks the tensor \"" + name + "\" that config.json calls for");
+    if (tensor->shape != place.shape) {
+      return fail(ErrorCode::invalid_input, file.path().string() + ": tensor \"" + name + "\" has shape " + text(tensor->shape) +
+                                                ", config.json calls for " + text(place.shape));
+    }
+    expected.insert(name);
+  }
+  for (const auto& tensor : file.tensors()) {
+    if (!tensor.name.starts_with(prefix) || expected.contains(tensor.name)) continue;
+    if (tensor.name.ends_with(".rotary_emb.inv_freq") || (layout.config.tie_word_embeddings && tensor.name == "lm_head.weight")) continue;
+    return fail(ErrorCode::invalid_input,
+                file.path().string() + " has the tensor \"" + tensor.name + "\", for which config.json has no place");
+  }
+  return {};
+}
+
+Result<void> read_tensors(const SafetensorsFile& file, const ModelLayout& layout, std::span<float> flat, std::string_view prefix) {
+  if (auto matches = check_tensors(file, layout, prefix); !matches) return matches;
+  for (const auto& place : layout.tensors) {
+    const auto part = flat.subspan(static_cast<std::size_t>(place.offset), static_cast<std::size_t>(place.count));
+    if (auto done = file.read(*file.find(std::string(prefix) + place.name), part); !done) return done;
+  }
+  return {};
+}
+
+}  // namespace pipestill

@@ -1,0 +1,98 @@
+#include "ports/embedded/weights.hpp"
+
+#include <cmath>
+#include <numbers>
+#include <system_error>
+#include <utility>
+
+#include "ports/embedded/random.hpp"
+#include "ports/embedded/safetensors.hpp"
+
+namespace pipestill::embedded {
+
+Weights draw_weights(const ModelConfig& config, std::uint64_t seed) {
+  Weights weights{make_layout(config), {}};
+  weights.flat.resize(static_cast<std::size_t>(weights.layout.total));
+  std::uint64_t ordinal = 0;
+  for (const auto& place : weights.layout.tensors) {
+    const auto stream = random_bits(seed, ordinal++);
+    auto* out = weights.flat.data() + place.offset;
+    for (std::int64_t i = 0; i < place.count; ++i) {
+      if (place.init_std == 0) {
+        out[i] = 1;
+        continue;
+      }
+      const auto counter = 2 * static_cast<std::uint64_t>(i);
+      const double radius = std::sqrt(-2 * std::log(1 - uniform(stream, counter)));
+      out[i] = static_cast<float>(place.init_std * radius * std::cos(2 * std::numbers::pi * uniform(stream, counter + 1)));
+    }
+  }
+  return weights;
+}
+
+Result<Weights> load_weights(const std::filesystem::path& directory) {
+  auto config = read_model_config(directory / "config.json");
+  if (!config) return fail(std::move(config.error()));
+  auto file = SafetensorsFile::open(directory / "model.safetensors");
+  if (!file) return fail(std::move(file.error()));
+  Weights weights{make_layout(*config), {}};
+  weights.flat.resize(static_cast<std::size_t>(weights.layout.total));
+  if (auto done = read_tensors(*file, weights.layout, weights.flat); !done) return fail(std::move(done.error()));
+  return weights;
+}
+
+Result<Weights> open_model(const ModelRef& model, const std::uint64_t* seed) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const fs::path path = model.model;
+  if (!fs::exists(path, ignored)) return fail(ErrorCode::invalid_input, "the model " + path.string() + " does not exist");
+  const bool is_directory = fs::is_directory(path, ignored);
+  const bool has_weights = is_directory && fs::exists(path / "model.safetensors", ignored);
+  if (model.checkpoint_path.empty() && (has_weights || (is_directory && !seed))) return load_weights(path);
+  if (model.checkpoint_path.empty() && !seed) {
+    return fail(ErrorCode::invalid_input,
+                "the model " + path.string() + " is a configuration without weights; a directory with model.safetensors is needed");
+  }
+
+  auto config = read_model_config(is_directory ? path / "config.json" : path);
+  if (!config) return fail(std::move(config.error()));
+  if (model.checkpoint_path.empty()) return draw_weights(*config, *seed);
+
+  const fs::path checkpoint = model.checkpoint_path;
+  auto file_path = checkpoint;
+  if (fs::is_directory(checkpoint, ignored)) {
+    file_path = checkpoint / "model.safetensors";
+    if (fs::exists(checkpoint / "config.json", ignored)) {
+      auto own = read_model_config(checkpoint / "config.json");
+      if (!own) return fail(std::move(own.error()));
+      if (*own != *config)
+        return fail(ErrorCode::invalid_input,
+                    "the checkpoint " + checkpoint.string() + " has another config.json than the model " + path.string());
+    }
+  }
+  auto file = SafetensorsFile::open(file_path);
+  if (!file) return fail(std::move(file.error()));
+  Weights weights{make_layout(*config), {}};
+  weights.flat.resize(static_cast<std::size_t>(weights.layout.total));
+  if (auto done = read_tensors(*file, weights.layout, weights.flat); !done) return fail(std::move(done.error()));
+  return weights;
+}
+
+template <class T>
+RotaryTable<T>::RotaryTable(const ModelConfig& config, int positions) : half(config.head_dim / 2) {
+  cosine.reserve(static_cast<std::size_t>(positions) * static_cast<std::size_t>(half));
+  sine.reserve(cosine.capacity());
+  std::vector<double> frequency;
+  for (int j = 0; j < half; ++j) frequency.push_back(std::pow(config.rope_theta, -2.0 * j / config.head_dim));
+  for (int t = 0; t < positions; ++t) {
+    for (int j = 0; j < half; ++j) {
+      const double angle = t * frequency[static_cast<std::size_t>(j)];
+      cosine.push_back(static_cast<T>(std::cos(angle)));
+      sine.push_back(static_cast<T>(std::sin(angle)));
+    }
+  }
+}
+template struct RotaryTable<float>;
+template struct RotaryTable<double>;
+
+}  // namespace pipestill::embedded

@@ -1,0 +1,21 @@
+#pragma once
+// The embedded models, on libtorch, behind the sampling port. This header and its factory need no libtorch: it lives in a module.
+#include <memory>
+
+#include "graph/base/description.hpp"
+#include "graph/base/error.hpp"
+#include "ports/embedded/torch_options.hpp"
+#include "ports/sampling/sampling_client.hpp"
+
+namespace pipestill {
+
+/// The keys that the client "torch" reads from the recipe's section of the teacher.
+[[nodiscard]] Description describe_torch_sampling();
+/// What its capabilities() will say; loads nothing.
+[[nodiscard]] SamplingCapabilities torch_sampling_capabilities();
+/// Loads the module on the first call, which takes about half a second. ErrorCode::invalid_input if it is missing, or for options out of
+/// range. The client computes on one thread of its own, on which completions are called too; its sessions and their requests keep that
+/// thread alive.
+[[nodiscard]] Result<std::shared_ptr<SamplingClient>> make_torch_sampling_client(TorchOptions options);
+
+}  // namespace pipestill

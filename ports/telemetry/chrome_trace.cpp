@@ -1,0 +1,111 @@
+#include "ports/telemetry/chrome_trace.hpp"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <boost/json/serialize.hpp>
+#include <iterator>
+#include <utility>
+
+namespace pipestill {
+namespace {
+
+constexpr std::string_view kEventTrack = "events";
+
+std::string json_string(std::string_view text) { return boost::json::serialize(boost::json::string_view(text.data(), text.size())); }
+
+/// Nanoseconds as microseconds, exactly.
+std::string micros(std::chrono::nanoseconds time) {
+  const auto ns = time.count() < 0 ? 0 : time.count();
+  return fmt::format("{}.{:03}", ns / 1000, ns % 1000);
+}
+
+bool is_shown_by_spans(std::string_view event) {
+  return event.starts_with("pipestill.stage.") && (event.ends_with(".start") || event.ends_with(".stop"));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ChromeTrace>> ChromeTrace::open(const std::filesystem::path& path, std::shared_ptr<const Clock> clock,
+                                                       std::size_t buffer_spans) {
+  auto file = OutputFile::open(path, OutputFile::Mode::truncate);
+  if (!file) return fail(std::move(file).error());
+  return std::unique_ptr<ChromeTrace>(new ChromeTrace(std::move(*file), std::move(clock), buffer_spans));
+}
+
+ChromeTrace::ChromeTrace(OutputFile file, std::shared_ptr<const Clock> clock, std::size_t buffer_spans)
+    : clock_(std::move(clock)), buffer_spans_(buffer_spans), file_(std::move(file)) {
+  records_.reserve(buffer_spans_);
+  append(R"({"ph":"M","pid":1,"name":"process_name","args":{"name":"pipestill"}})");
+}
+
+ChromeTrace::~ChromeTrace() { static_cast<void>(close()); }
+
+void ChromeTrace::append(std::string_view object) {
+  text_ += is_first_ ? "[\n" : ",\n";
+  text_ += object;
+  is_first_ = false;
+}
+
+int ChromeTrace::add_thread(const std::string& name) {
+  const int thread = ++threads_;
+  append(fmt::format(R"({{"ph":"M","pid":1,"tid":{},"name":"thread_name","args":{{"name":{}}}}})", thread, json_string(name)));
+  append(fmt::format(R"({{"ph":"M","pid":1,"tid":{0},"name":"thread_sort_index","args":{{"sort_index":{0}}}}})", thread));
+  return thread;
+}
+
+int ChromeTrace::lane_of(const Span& span) {
+  auto track = tracks_.find(span.track);
+  if (track == tracks_.end()) track = tracks_.emplace(span.track, Track{std::string(span.track)}).first;
+  auto& [name, lanes] = track->second;
+  for (Lane& lane : lanes) {
+    if (span.begin < lane.end) continue;
+    lane.end = span.end;
+    return lane.thread;
+  }
+  const int thread = add_thread(lanes.empty() ? name : fmt::format("{} ({})", name, lanes.size() + 1));
+  lanes.push_back({thread, span.end});
+  return thread;
+}
+
+void ChromeTrace::span(const Span& span) {
+  std::lock_guard lock(mutex_);
+  if (is_closed_) return;
+  auto name = names_.find(span.name);
+  if (name == names_.end()) name = names_.emplace(span.name, json_string(span.name)).first;
+  records_.push_back({&name->second, lane_of(span), span.seq, span.begin, span.end});
+  if (records_.size() >= buffer_spans_) flush();
+}
+
+void ChromeTrace::event(std::string_view name, const boost::json::object& fields) {
+  if (is_shown_by_spans(name)) return;
+  const auto now = clock_->now();
+  const std::string body =
+      fmt::format(R"("ts":{},"s":"t","name":{},"args":{}}})", micros(now), json_string(name), boost::json::serialize(fields));
+  std::lock_guard lock(mutex_);
+  if (is_closed_) return;
+  const int thread = lane_of({.track = kEventTrack, .name = name, .begin = now, .end = std::chrono::nanoseconds::min()});
+  append(fmt::format(R"({{"ph":"i","pid":1,"tid":{},{})", thread, body));
+  if (text_.size() > (std::size_t{1} << 16)) flush();
+}
+
+void ChromeTrace::flush() {
+  for (const Record& record : records_) {
+    append(fmt::format(R"({{"ph":"X","pid":1,"tid":{},"ts":{},"dur":{},"name":{},"args":{{"seq":{}}}}})", record.thread,
+                       micros(record.begin), micros(record.end - record.begin), *record.name, record.seq));
+  }
+  records_.clear();
+  file_.write(text_);
+  text_.clear();
+}
+
+Result<void> ChromeTrace::close() {
+  std::lock_guard lock(mutex_);
+  if (!is_closed_) {
+    is_closed_ = true;
+    flush();
+    file_.write("\n]\n");
+  }
+  return file_.close();
+}
+
+}  // namespace pipestill

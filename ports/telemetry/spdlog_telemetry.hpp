@@ -1,0 +1,29 @@
+#pragma once
+// Telemetry for a person who reads a log.
+#include <memory>
+
+#include "ports/telemetry/telemetry.hpp"
+
+namespace spdlog {
+class logger;
+}
+
+namespace pipestill {
+
+/// Events at level debug, metrics at level info, spans nowhere. Wants stage detail if the logger shows debug.
+class SpdlogTelemetry final : public Telemetry {
+ public:
+  /// Metrics of every step that `log_every` divides; 0: of none.
+  SpdlogTelemetry(std::shared_ptr<spdlog::logger> logger, std::uint64_t log_every);
+
+  void event(std::string_view name, const boost::json::object& fields) override;
+  void span(const Span&) override {}
+  void metrics(std::uint64_t step, const boost::json::object& values) override;
+  [[nodiscard]] bool wants_stage_detail() const override;
+
+ private:
+  const std::shared_ptr<spdlog::logger> logger_;
+  const std::uint64_t log_every_;
+};
+
+}  // namespace pipestill

@@ -1,0 +1,52 @@
+#include "ports/tokenizer/tokenizer.hpp"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/value.hpp>
+#include <system_error>
+
+#include "ports/text_file.hpp"
+#include "ports/tokenizer/bytes_tokenizer.hpp"
+#include "ports/tokenizer/chars_tokenizer.hpp"
+
+namespace pipestill {
+namespace {
+
+const std::string kAccepted = std::string("accepted: the name \"bytes\", a directory with ") + CharsTokenizer::kFileName + " or " +
+                              BytesTokenizer::kFileName + ", or such a file";
+
+Result<std::shared_ptr<const Tokenizer>> load_file(const std::filesystem::path& path) {
+  const auto text = read_text_file(path);
+  if (!text) return fail(text.error());
+  boost::json::error_code ec;
+  const auto document = boost::json::parse(*text, ec);
+  if (ec) return fail(ErrorCode::invalid_input, path.string() + ": not JSON: " + ec.message());
+  const auto* object = document.if_object();
+  const auto* type = object ? object->if_contains("type") : nullptr;
+  if (type && *type == "chars") return CharsTokenizer::parse(*text, path.string());
+  if (type && *type == "bytes" && object->size() == 1) return std::make_shared<BytesTokenizer>();
+  return fail(ErrorCode::invalid_input,
+              path.string() + " is no vocabulary: its key \"type\" must be \"chars\", or \"bytes\" and the only key");
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::load(const std::string& name_or_path) {
+  if (name_or_path == "bytes") return std::make_shared<BytesTokenizer>();
+  const std::filesystem::path path(name_or_path);
+  std::error_code ec;
+  if (std::filesystem::is_regular_file(path, ec)) return load_file(path);
+  if (!std::filesystem::is_directory(path, ec)) {
+    return fail(ErrorCode::invalid_input, "there is no tokenizer \"" + name_or_path + "\"; " + kAccepted);
+  }
+  const bool has_chars = std::filesystem::exists(path / CharsTokenizer::kFileName, ec);
+  const bool has_bytes = std::filesystem::exists(path / BytesTokenizer::kFileName, ec);
+  if (has_chars && has_bytes) {
+    return fail(ErrorCode::invalid_input, name_or_path + " has both " + CharsTokenizer::kFileName + " and " + BytesTokenizer::kFileName +
+                                              ": name the file that is meant");
+  }
+  if (has_chars) return load_file(path / CharsTokenizer::kFileName);
+  if (has_bytes) return load_file(path / BytesTokenizer::kFileName);
+  return fail(ErrorCode::invalid_input, "the directory " + name_or_path + " has no tokenizer; " + kAccepted);
+}
+
+}  // namespace pipestill

@@ -1,0 +1,417 @@
+#include "ports/training/simulated_training_client.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <system_error>
+#include <utility>
+
+#include "ports/datum_digest.hpp"
+#include "ports/sha256.hpp"
+#include "ports/simulated/latency_keys.hpp"
+#include "ports/simulated/simulated_model.hpp"
+#include "ports/simulated/simulated_sampling_session.hpp"
+#include "ports/simulated/usage_meter.hpp"
+
+namespace pipestill {
+namespace {
+
+std::string_view bytes_of(const Sha256Digest& digest) { return {reinterpret_cast<const char*>(digest.data()), digest.size()}; }
+
+/// In (0, 1).
+double fraction_of(const Sha256Digest& digest) {
+  std::uint64_t word = 0;
+  for (std::size_t i = 0; i < 8; ++i) word = word << 8 | digest[i];
+  return (static_cast<double>(word >> 12) + 0.5) * 0x1p-52;
+}
+
+std::uint64_t bits(double value) { return std::bit_cast<std::uint64_t>(value); }
+
+std::uint64_t input_tokens(const std::vector<Datum>& datums) {
+  std::uint64_t tokens = 0;
+  for (const Datum& datum : datums) tokens += datum.model_input.length();
+  return tokens;
+}
+
+std::uint64_t weighted_tokens(const std::vector<Datum>& datums) {
+  std::uint64_t tokens = 0;
+  for (const Datum& datum : datums) {
+    const auto weights = datum.loss_fn_inputs.find("weights");
+    if (weights == datum.loss_fn_inputs.end()) {
+      tokens += datum.model_input.length();
+    } else {
+      tokens += std::visit([](const auto& w) { return w.size() - static_cast<std::size_t>(std::count(w.begin(), w.end(), 0)); },
+                           weights->second.data);
+    }
+  }
+  return tokens;
+}
+
+const std::vector<std::string>& losses() {
+  static const std::vector<std::string> names{"cross_entropy", "importance_sampling"};
+  return names;
+}
+
+/// What the operations change. One thread at a time: the operation in service, or who holds the queue's mutex between two.
+struct Student {
+  SimulatedState state;
+  std::optional<Error> failed_forward_backward = std::nullopt;  ///< if the last one failed or was cancelled
+
+  [[nodiscard]] Result<ForwardBackwardOutput> forward(const std::vector<Datum>& datums, const Loss& loss) const {
+    if (std::find(losses().begin(), losses().end(), loss.name) == losses().end()) {
+      return fail(ErrorCode::invalid_input,
+                  "a simulated student has no loss \"" + loss.name + "\"; accepted: cross_entropy, importance_sampling");
+    }
+    const auto hash = hash_of("loss", datums, loss);
+    return ForwardBackwardOutput{{{"loss", 4 * fraction_of(hash)}, {"num_tokens", static_cast<double>(weighted_tokens(datums))}}};
+  }
+
+  [[nodiscard]] Result<ForwardBackwardOutput> forward_backward(const std::vector<Datum>& datums, const Loss& loss,
+                                                               std::int64_t fail_at_step) {
+    failed_forward_backward.reset();
+    auto output = forward(datums, loss);
+    if (output && std::cmp_equal(state.optim_steps, fail_at_step)) {
+      output =
+          fail(ErrorCode::backend_failed, "a simulated failure at step " + std::to_string(fail_at_step) + ", as fail_at_step asks for");
+    }
+    if (output) {
+      state.gradient = hash_of("gradient", datums, loss);
+    } else {
+      failed_forward_backward = output.error();
+    }
+    return output;
+  }
+
+  [[nodiscard]] Result<OptimStepOutput> optim_step(const AdamParams& p) {
+    const auto gradient = std::exchange(state.gradient, std::nullopt);
+    if (failed_forward_backward) {
+      return fail(failed_forward_backward->code,
+                  "no optimizer step, because the forward_backward before it failed: " + failed_forward_backward->message);
+    }
+    Sha256 hash;
+    hash.field("optim_step").field(bytes_of(state.weights)).field(gradient ? bytes_of(*gradient) : std::string_view{});
+    for (const double value : {p.learning_rate, p.beta1, p.beta2, p.eps, p.weight_decay, p.grad_clip_norm}) hash.number(bits(value));
+    state.weights = hash.finish();
+    ++state.optim_steps;
+    return OptimStepOutput{{{"grad_norm", gradient ? fraction_of(*gradient) : 0.0}}};
+  }
+
+ private:
+  [[nodiscard]] Sha256Digest hash_of(std::string_view what, const std::vector<Datum>& datums, const Loss& loss) const {
+    Sha256 hash;
+    hash.field(what).field(bytes_of(state.weights)).field(state.gradient ? bytes_of(*state.gradient) : std::string_view{});
+    hash.field(datum_digest(datums)).field(loss.name).number(static_cast<std::uint64_t>(loss.normalization));
+    return hash.finish();
+  }
+};
+
+struct Operation {
+  bool takes_time = false;
+  bool is_forward_backward = false;
+  std::function<std::function<void()>(Student&)> run;  ///< does the work and returns the delivery of its result
+  std::function<void(Error)> refuse;
+  std::optional<std::stop_callback<std::function<void()>>> on_stop =
+      std::nullopt;  ///< written before the operation is visible and by who retires it
+
+  // Guarded by the queue's mutex.
+  Clock::Time duration{};
+  enum class State { registering, waiting, in_service, cancelled } state = State::registering;
+};
+using OperationPtr = std::shared_ptr<Operation>;
+
+/// Operations in the order of the calls, one in service. Timers keep it alive. It must not keep the clock alive: a timer that outlived
+/// everybody else would destroy the clock on the clock's own thread. Calls of the session and timers find it alive.
+class OperationQueue : public std::enable_shared_from_this<OperationQueue> {
+ public:
+  OperationQueue(SimulatedState state, LatencyModel latency, Clock& clock, std::shared_ptr<UsageMeter> meter)
+      : latency_(latency), clock_(clock), meter_(std::move(meter)), student_{std::move(state)} {}
+
+  void submit(OperationPtr operation, const std::stop_token& stop, const std::shared_ptr<Clock>& clock) {
+    // Weak, and nothing but a timer: the callback runs under whatever its caller holds, perhaps inside this very line.
+    operation->on_stop.emplace(stop, [weak_clock = std::weak_ptr(clock), queue = weak_from_this(), weak = std::weak_ptr(operation)] {
+      const auto alive = weak_clock.lock();
+      if (!alive) return;
+      alive->call_at(alive->now(), [queue, weak] {
+        const auto self = queue.lock();
+        const auto stopped = weak.lock();
+        if (self && stopped) self->cancel(stopped);
+      });
+    });
+    std::optional<Error> refusal;
+    OperationPtr next;
+    {
+      std::lock_guard lock(mutex_);
+      ++outstanding_;
+      if (is_closed_) {
+        refusal = Error{ErrorCode::internal, "the simulated training session is closed"};
+      } else {
+        if (operation->takes_time) operation->duration = latency_.draw(timed_operations_++);
+        // Of a stop before this line the callback's timer finds nothing to do; of one after it, the operation.
+        if (stop.stop_requested()) refusal = stopped();
+        operation->state = refusal ? Operation::State::cancelled : Operation::State::waiting;
+        waiting_.push_back(operation);
+        next = enter_service();
+      }
+    }
+    if (refusal) {
+      clock_.call_at(clock_.now(), [self = shared_from_this(), operation, error = *refusal] {
+        self->retire(operation, [&] { operation->refuse(error); });
+      });
+    }
+    start(next);
+  }
+
+  [[nodiscard]] Result<void> close(SessionCounters* counters) {
+    std::lock_guard lock(mutex_);
+    if (is_closed_) return {};
+    if (outstanding_ > 0) {
+      return fail(ErrorCode::internal,
+                  "a simulated training session was to be closed with " + std::to_string(outstanding_) + " operations outstanding");
+    }
+    is_closed_ = true;
+    if (counters) ++counters->closed;
+    return {};
+  }
+
+  void drop(SessionCounters* counters) {
+    std::lock_guard lock(mutex_);
+    if (!std::exchange(is_closed_, true) && counters) ++counters->dropped;
+  }
+
+  [[nodiscard]] ModelUsage usage() const { return meter_->read(clock_.now()); }
+
+ private:
+  static Error stopped() { return {ErrorCode::cancelled, "the operation was stopped before it began"}; }
+
+  /// The next operation whose turn it is, unless one is in service. Under the mutex; the caller starts it outside.
+  OperationPtr enter_service() {
+    while (!is_busy_ && !waiting_.empty()) {
+      OperationPtr operation = std::move(waiting_.front());
+      waiting_.pop_front();
+      if (operation->state == Operation::State::cancelled) {
+        if (operation->is_forward_backward) student_.failed_forward_backward = stopped();
+        continue;
+      }
+      operation->state = Operation::State::in_service;
+      is_busy_ = true;
+      meter_->begin_service(clock_.now());
+      return operation;
+    }
+    return nullptr;
+  }
+
+  void start(const OperationPtr& operation) {
+    if (!operation) return;
+    clock_.call_at(clock_.now() + operation->duration, [self = shared_from_this(), operation] { self->complete(operation); });
+  }
+
+  void complete(const OperationPtr& operation) {
+    const auto deliver = operation->run(student_);
+    OperationPtr next;
+    {
+      std::lock_guard lock(mutex_);
+      is_busy_ = false;
+      meter_->end_service(clock_.now());
+      next = enter_service();
+    }
+    start(next);
+    retire(operation, deliver);
+  }
+
+  void cancel(const OperationPtr& operation) {
+    {
+      std::lock_guard lock(mutex_);
+      if (operation->state != Operation::State::waiting) return;
+      operation->state = Operation::State::cancelled;  // and stays in the queue for its turn
+    }
+    retire(operation, [&] { operation->refuse(stopped()); });
+  }
+
+  void retire(const OperationPtr& operation, const std::function<void()>& deliver) {
+    operation->on_stop.reset();
+    {
+      std::lock_guard lock(mutex_);
+      --outstanding_;
+    }
+    deliver();
+  }
+
+  const LatencyModel latency_;
+  Clock& clock_;
+  const std::shared_ptr<UsageMeter> meter_;
+  std::mutex mutex_;  // guards what follows, but the student while an operation is in service; taken before the meter's
+  Student student_;
+  std::deque<OperationPtr> waiting_;
+  std::uint64_t timed_operations_ = 0;
+  std::int64_t outstanding_ = 0;
+  bool is_busy_ = false;
+  bool is_closed_ = false;
+};
+
+class SimulatedTrainingSession final : public TrainingSession {
+ public:
+  SimulatedTrainingSession(SimulatedState state, SimulatedTrainingOptions options, TrainingCapabilities capabilities,
+                           std::shared_ptr<Clock> clock)
+      : options_(std::move(options)),
+        capabilities_(std::move(capabilities)),
+        clock_(std::move(clock)),
+        meter_(std::make_shared<UsageMeter>()),
+        queue_(std::make_shared<OperationQueue>(std::move(state), LatencyModel(options_.latency), *clock_, meter_)) {
+    if (options_.counters) options_.counters->count_opened();
+  }
+  ~SimulatedTrainingSession() override { queue_->drop(options_.counters.get()); }
+
+  void forward_backward(std::vector<Datum> datums, Loss loss, std::stop_token stop, Completion<ForwardBackwardOutput> done) override {
+    auto work = [meter = meter_, fail_at_step = options_.fail_at_step, datums = std::move(datums),
+                 loss = std::move(loss)](Student& student) {
+      auto output = student.forward_backward(datums, loss, fail_at_step);
+      if (output) meter->add_tokens(input_tokens(datums));
+      return output;
+    };
+    submit<ForwardBackwardOutput>({.takes_time = true, .is_forward_backward = true}, std::move(work), stop, std::move(done));
+  }
+
+  void forward(std::vector<Datum> datums, Loss loss, std::stop_token stop, Completion<ForwardBackwardOutput> done) override {
+    auto work = [meter = meter_, datums = std::move(datums), loss = std::move(loss)](Student& student) {
+      auto output = student.forward(datums, loss);
+      if (output) meter->add_tokens(input_tokens(datums));
+      return output;
+    };
+    submit<ForwardBackwardOutput>({.takes_time = true}, std::move(work), stop, std::move(done));
+  }
+
+  void optim_step(AdamParams params, std::stop_token stop, Completion<OptimStepOutput> done) override {
+    submit<OptimStepOutput>(
+        {}, [params](Student& student) { return student.optim_step(params); }, stop, std::move(done));
+  }
+
+  void snapshot(std::stop_token stop, Completion<std::shared_ptr<SamplingSession>> done) override {
+    auto work = [options = options_, weak_clock = std::weak_ptr(clock_),
+                 meter = meter_](Student& student) -> Result<std::shared_ptr<SamplingSession>> {
+      auto clock = weak_clock.lock();
+      if (!clock) return fail(ErrorCode::internal, "the clock ended before a snapshot's turn");
+      return make_simulated_sampling_session(
+          SimulatedModel(student.state.weights, options.vocab_size),
+          {.latency = options.snapshot_latency, .vocab_size = options.vocab_size, .counters = options.snapshot_counters}, std::move(clock),
+          meter);
+    };
+    submit<std::shared_ptr<SamplingSession>>({}, std::move(work), stop, std::move(done));
+  }
+
+  void save_state(std::filesystem::path directory, std::stop_token stop, Completion<std::monostate> done) override {
+    auto work = [directory = std::move(directory)](Student& student) -> Result<std::monostate> {
+      std::error_code ec;
+      if (!std::filesystem::create_directory(directory, ec)) {
+        return fail(ErrorCode::invalid_input,
+                    "cannot create the directory " + directory.string() + ": " + (ec ? ec.message() : "it exists"));
+      }
+      return student.state.save(directory).map([] { return std::monostate{}; });
+    };
+    submit<std::monostate>({}, std::move(work), stop, std::move(done));
+  }
+
+  void load_state(std::filesystem::path directory, std::stop_token stop, Completion<std::monostate> done) override {
+    auto work = [directory = std::move(directory)](Student& student) -> Result<std::monostate> {
+      auto state = SimulatedState::load(directory);
+      if (!state) return fail(std::move(state).error());
+      student.state = std::move(*state);
+      student.failed_forward_backward.reset();
+      return std::monostate{};
+    };
+    submit<std::monostate>({}, std::move(work), stop, std::move(done));
+  }
+
+  void export_weights(std::filesystem::path directory, std::stop_token stop, Completion<std::monostate> done) override {
+    auto work = [directory = std::move(directory)](Student& student) -> Result<std::monostate> {
+      return SimulatedState{.weights = student.state.weights}.save(directory).map([] { return std::monostate{}; });
+    };
+    submit<std::monostate>({}, std::move(work), stop, std::move(done));
+  }
+
+  void weights_digest(std::stop_token stop, Completion<std::string> done) override {
+    submit<std::string>(
+        {}, [](Student& student) -> Result<std::string> { return to_hex(student.state.weights); }, stop, std::move(done));
+  }
+
+  [[nodiscard]] const TrainingCapabilities& capabilities() const override { return capabilities_; }
+  [[nodiscard]] ModelUsage usage() const override { return queue_->usage(); }
+  [[nodiscard]] Result<void> close() override { return queue_->close(options_.counters.get()); }
+
+ private:
+  struct Kind {
+    bool takes_time = false, is_forward_backward = false;
+  };
+
+  template <class T, class Work>
+  void submit(Kind kind, Work work, const std::stop_token& stop, Completion<T> done) {
+    auto operation = std::make_shared<Operation>();
+    operation->takes_time = kind.takes_time;
+    operation->is_forward_backward = kind.is_forward_backward;
+    operation->run = [work = std::move(work), done](Student& student) -> std::function<void()> {
+      return [done, result = work(student)]() mutable { done(std::move(result)); };
+    };
+    operation->refuse = [done = std::move(done)](Error error) { done(fail(std::move(error))); };
+    queue_->submit(std::move(operation), stop, clock_);
+  }
+
+  const SimulatedTrainingOptions options_;
+  const TrainingCapabilities capabilities_;
+  const std::shared_ptr<Clock> clock_;
+  const std::shared_ptr<UsageMeter> meter_;
+  const std::shared_ptr<OperationQueue> queue_;
+};
+
+}  // namespace
+
+Result<void> SimulatedTrainingOptions::validate() const {
+  if (vocab_size < 1) return fail(ErrorCode::invalid_input, "vocab_size must be at least 1");
+  if (fail_at_step < -1) return fail(ErrorCode::invalid_input, "fail_at_step must be -1 (never) or the number of a step");
+  return latency.validate().and_then([&] { return snapshot_latency.validate(); });
+}
+
+SimulatedTrainingClient::SimulatedTrainingClient(SimulatedTrainingOptions options, std::shared_ptr<Clock> clock)
+    : options_(std::move(options)), clock_(std::move(clock)) {}
+
+Description SimulatedTrainingClient::describe() {
+  Description description{
+      .name = "simulated", .summary = "a student of latencies and hashes, to test scheduling", .keys = latency_keys({.mean_ms = 10})};
+  auto& keys = description.keys;
+  keys.push_back({.name = "vocab_size",
+                  .type = KeyInfo::Type::integer,
+                  .default_value = "256",
+                  .help = "its answers hold tokens below it",
+                  .minimum = 1,
+                  .maximum = 1 << 20});
+  keys.push_back({.name = "fail_at_step",
+                  .type = KeyInfo::Type::integer,
+                  .default_value = "-1",
+                  .help = "forward_backward fails after so many optimizer steps; -1: never",
+                  .minimum = -1});
+  return description;
+}
+
+void SimulatedTrainingClient::start_session(ModelRef model, std::uint64_t init_seed, std::stop_token stop,
+                                            Completion<std::unique_ptr<TrainingSession>> done) {
+  auto state = SimulatedState::open(model, init_seed);
+  clock_->call_at(clock_->now(), [state = std::move(state), options = options_, capabilities = capabilities(),
+                                  weak_clock = std::weak_ptr(clock_), stop = std::move(stop), done = std::move(done)] {
+    if (stop.stop_requested()) return done(fail(ErrorCode::cancelled, "the start of a simulated training session was stopped"));
+    if (!state) return done(fail(state.error()));
+    auto clock = weak_clock.lock();
+    if (!clock) return done(fail(ErrorCode::internal, "the clock ended before a session was started"));
+    done(std::make_unique<SimulatedTrainingSession>(SimulatedState{.weights = state->weights}, options, capabilities, std::move(clock)));
+  });
+}
+
+TrainingCapabilities SimulatedTrainingClient::capabilities() const {
+  return {.losses = losses(),
+          .normalizations = {Normalization::token_mean, Normalization::seq_mean, Normalization::sum},
+          .is_deterministic = true,
+          .can_sample_snapshots_in_training = true};
+}
+
+}  // namespace pipestill

@@ -1,0 +1,595 @@
+#include "nodes/distillation.hpp"
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <boost/json/serialize.hpp>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "ports/dataset/memory_store.hpp"
+#include "ports/sampling/simulated_sampling_client.hpp"
+#include "ports/training/simulated_training_client.hpp"
+#include "tests/nodes/fakes.hpp"
+#include "tests/support/executors.hpp"
+
+namespace {
+
+using namespace pipestill;
+using namespace pipestill::test;
+using Status = RunSummary::Status;
+
+boost::json::object conversation_row(std::size_t i) {
+  return {{"messages",
+           {{{"role", "user"}, {"content", "question " + std::to_string(i)}},
+            {{"role", "assistant"}, {"content", "answer " + std::to_string(i % 3)}}}}};
+}
+
+std::vector<boost::json::object> rows_of(std::size_t n) {
+  std::vector<boost::json::object> rows;
+  for (std::size_t i = 0; i < n; ++i) rows.push_back(conversation_row(i));
+  return rows;
+}
+
+/// Rows that only have a prompt, for methods that ask a model.
+std::vector<boost::json::object> prompts_of(std::size_t n) {
+  std::vector<boost::json::object> rows;
+  for (std::size_t i = 0; i < n; ++i) rows.push_back({{"prompt", "question " + std::to_string(i)}});
+  return rows;
+}
+
+/// One for all tests: a model's last handler may let go of its clock after the run has ended.
+const std::shared_ptr<Clock>& real_time() {
+  static const std::shared_ptr<Clock> clock = std::make_shared<SystemClock>();
+  return clock;
+}
+
+/// A run over simulated models, whose sessions are counted.
+struct Run {
+  std::string method = "off_policy";
+  std::vector<std::string> sets = {"training.batch_size=5", "training.epochs=2", "teacher.max_tokens=6", "training.lr_schedule=cosine"};
+  bool is_simulated_time = true;
+  std::size_t n_rows = 23;
+  SimulatedSamplingOptions teacher{.latency = {.distribution = LatencyOptions::Distribution::uniform, .min_ms = 0, .max_ms = 2},
+                                   .vocab_size = 128};
+  SimulatedTrainingOptions student{.latency = {.distribution = LatencyOptions::Distribution::uniform, .min_ms = 0, .max_ms = 1},
+                                   .snapshot_latency = {.distribution = LatencyOptions::Distribution::uniform, .min_ms = 0, .max_ms = 1},
+                                   .vocab_size = 128};
+  std::shared_ptr<SessionCounters> teachers = std::make_shared<SessionCounters>(), students = std::make_shared<SessionCounters>();
+  std::shared_ptr<RecordingTelemetry> telemetry = std::make_shared<RecordingTelemetry>();
+  DistillationOptions options{.executor = graph::Executor::small};
+  DistillationPorts ports = {};  // those that are set replace the simulated ones
+
+  RunSummary operator()() {
+    if (method == "supervised") std::erase_if(sets, [](const std::string& s) { return s.starts_with("teacher."); });
+    const auto recipe = recipe_of(method, sets);
+    const std::shared_ptr<Clock> clock = is_simulated_time ? std::make_shared<SimulatedClock>() : real_time();
+    teacher.counters = teachers;
+    student.counters = students;
+    auto all = ports;
+    all.clock = clock;
+    all.telemetry = telemetry;
+    if (!all.teacher && method != "supervised") all.teacher = std::make_shared<SimulatedSamplingClient>(teacher, clock);
+    if (!all.student) all.student = std::make_shared<SimulatedTrainingClient>(student, clock);
+    if (!all.dataset) all.dataset = std::make_shared<MemoryStore>(method == "supervised" ? rows_of(n_rows) : prompts_of(n_rows), "train");
+    if (!all.tokenizer) all.tokenizer = *Tokenizer::load("bytes");
+    if (!all.renderer) all.renderer = *Renderer::make("role_colon", all.tokenizer);
+    return distil(recipe, all, options);
+  }
+  void with_evaluation(int every) {
+    sets.insert(sets.end(), {"evaluation.path=heldout.jsonl", "evaluation.every=" + std::to_string(every), "evaluation.max_tokens=4"});
+    ports.evaluation = std::make_shared<MemoryStore>(rows_of(4), "heldout");
+  }
+  void check_closed(int opened_teachers = 1, int opened_students = 1) const {
+    CHECK(teachers->opened == opened_teachers);
+    CHECK(teachers->closed == opened_teachers);
+    CHECK(teachers->dropped == 0);
+    CHECK(students->opened == opened_students);
+    CHECK(students->closed == opened_students);
+    CHECK(students->dropped == 0);
+  }
+};
+
+std::string text_of(const RunSummary& summary) {
+  std::string text(name_of(summary.status));
+  return summary.failure ? text + " at " + summary.failure->stage + ": " + summary.failure->error.message : text;
+}
+
+std::string digest_of(const RunSummary& summary) {
+  INFO(text_of(summary));
+  REQUIRE(summary.status == Status::finished);
+  REQUIRE(summary.weights_digest);
+  return *summary.weights_digest;
+}
+
+/// The determined columns of every step, as text.
+std::vector<std::string> determined(const RecordingTelemetry& telemetry) {
+  std::vector<std::string> rows;
+  for (auto row : telemetry.rows) {
+    row.erase("observed");
+    std::ostringstream text;
+    text << row;
+    rows.push_back(text.str());
+  }
+  return rows;
+}
+
+/// A teacher that fails at "start" or "close", or whose session lacks what the client said ("capabilities").
+class BadTeacher final : public SamplingClient {
+ public:
+  BadTeacher(std::string at, std::shared_ptr<SamplingClient> inner) : at_(std::move(at)), inner_(std::move(inner)) {}
+  void start_session(ModelRef model, std::stop_token stop, Completion<std::unique_ptr<SamplingSession>> done) override {
+    inner_->start_session(std::move(model), stop,
+                          Completion<std::unique_ptr<SamplingSession>>([at = at_, done](Result<std::unique_ptr<SamplingSession>> s) {
+                            if (at == "start") return done(fail(ErrorCode::backend_failed, "no teacher today"));
+                            if (!s) return done(fail(s.error()));
+                            done(std::make_unique<Session>(at, *std::move(s)));
+                          }));
+  }
+  SamplingCapabilities capabilities() const override { return inner_->capabilities(); }
+
+ private:
+  class Session final : public SamplingSession {
+   public:
+    Session(std::string at, std::unique_ptr<SamplingSession> inner) : at_(std::move(at)), inner_(std::move(inner)) {
+      able_ = inner_->capabilities();
+      if (at_ == "capabilities") able_.has_prompt_logprobs = false;
+    }
+    void sample(SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) override {
+      inner_->sample(std::move(request), stop, std::move(done));
+    }
+    void compute_logprobs(ScoreRequest request, std::stop_token stop, Completion<Score> done) override {
+      inner_->compute_logprobs(std::move(request), stop, std::move(done));
+    }
+    const SamplingCapabilities& capabilities() const override { return able_; }
+    ModelUsage usage() const override { return inner_->usage(); }
+    Result<void> close() override {
+      auto closed = inner_->close();
+      return at_ == "close" ? fail(ErrorCode::backend_failed, "the teacher would not go") : closed;
+    }
+
+   private:
+    std::string at_;
+    std::unique_ptr<SamplingSession> inner_;
+    SamplingCapabilities able_;
+  };
+  std::string at_;
+  std::shared_ptr<SamplingClient> inner_;
+};
+
+std::shared_ptr<SamplingClient> bad_teacher(Run& run, const std::string& at) {
+  run.is_simulated_time = false;  // the wrapped client needs its clock before the run makes one
+  run.teacher.counters = run.teachers;
+  return std::make_shared<BadTeacher>(at, std::make_shared<SimulatedSamplingClient>(run.teacher, real_time()));
+}
+
+/// Refuses one row.
+class BadStore final : public DatasetStore {
+ public:
+  std::uint64_t size() const override { return 20; }
+  Result<DatasetRow> row(std::uint64_t index) override {
+    if (index == 12) return fail(ErrorCode::backend_failed, "train:13: the disk is gone");
+    return DatasetRow{prompts_of(20)[index], "train:" + std::to_string(index + 1)};
+  }
+  std::string fingerprint() const override { return ""; }
+};
+
+/// Renders what the letters renderer renders, and counts.
+class CountingRenderer final : public Renderer {
+ public:
+  mutable std::atomic<int> prompts{0}, supervised{0};
+  Result<ModelInput> build_generation_prompt(const std::vector<Message>& m) const override {
+    return ++prompts, inner_.build_generation_prompt(m);
+  }
+  Result<SupervisedExample> build_supervised_example(const std::vector<Message>& m, TrainOnWhat on) const override {
+    return ++supervised, inner_.build_supervised_example(m, on);
+  }
+  Stop stop_sequences() const override { return inner_.stop_sequences(); }
+  Result<ParsedResponse> parse_response(const std::vector<Token>& tokens) const override { return inner_.parse_response(tokens); }
+  std::string name() const override { return "counting"; }
+
+ private:
+  LetterRenderer inner_;
+};
+
+}  // namespace
+
+TEST_CASE("off_policy ends in the same weights and metrics whatever the executor, the threads, the depth and the teacher's timing" *
+          doctest::timeout(120)) {
+  for (const std::string seed : {"1", "2", "30000000000000000000001"}) {
+    Run reference;
+    reference.sets.insert(reference.sets.end(), {"seed=" + seed, "engine.depth=1"});
+    const auto digest = digest_of(reference());
+    const auto metrics = determined(*reference.telemetry);
+    CHECK(metrics.size() == 10);
+    for (const auto& executor : executors()) {
+      for (const int depth : {1, 2, 4, 8}) {
+        Run run;
+        run.is_simulated_time = executor.executor == graph::Executor::small && executor.threads == 1;
+        run.options.executor = executor.executor;
+        run.teacher.latency.seed = static_cast<std::uint64_t>(depth);
+        run.sets.insert(run.sets.end(),
+                        {"seed=" + seed, "engine.depth=" + std::to_string(depth), "engine.threads=" + std::to_string(executor.threads),
+                         "teacher.in_flight=" + std::to_string(3 * depth)});
+        INFO(executor.name << ", depth " << depth << ", seed " << seed);
+        CHECK(digest_of(run()) == digest);
+        CHECK(determined(*run.telemetry) == metrics);
+        run.check_closed();
+      }
+    }
+  }
+}
+
+TEST_CASE("on_policy ends in the same weights for its staleness, whatever the executor, the threads and the depth" *
+          doctest::timeout(120)) {
+  std::set<std::string> digests;
+  for (const int staleness : {0, 1, 2}) {
+    for (const std::string seed : {"1", "2", "3"}) {
+      const std::vector<std::string> sets{"seed=" + seed, "engine.staleness=" + std::to_string(staleness)};
+      Run reference{.method = "on_policy"};
+      reference.sets.insert(reference.sets.end(), sets.begin(), sets.end());
+      reference.sets.push_back("engine.depth=1");
+      const auto digest = digest_of(reference());
+      const auto metrics = determined(*reference.telemetry);
+      CHECK(digests.insert(digest).second);  // another staleness is another run
+      for (const auto& executor : executors()) {
+        for (const int depth : {1, 2, 4, 8}) {
+          Run run{.method = "on_policy"};
+          run.is_simulated_time = executor.executor == graph::Executor::small && executor.threads == 1;
+          run.options.executor = executor.executor;
+          run.student.latency.seed = run.student.snapshot_latency.seed = static_cast<std::uint64_t>(depth);
+          run.sets.insert(run.sets.end(), sets.begin(), sets.end());
+          run.sets.insert(run.sets.end(), {"engine.depth=" + std::to_string(depth), "engine.threads=" + std::to_string(executor.threads)});
+          INFO(executor.name << ", depth " << depth << ", staleness " << staleness << ", seed " << seed);
+          CHECK(digest_of(run()) == digest);
+          CHECK(determined(*run.telemetry) == metrics);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("on_policy samples batch N with the student after max(0, N - staleness) batches") {
+  Run run{.method = "on_policy"};
+  run.sets.insert(run.sets.end(), {"engine.staleness=2", "engine.depth=4"});
+  digest_of(run());
+  for (std::size_t n = 0; n < run.telemetry->rows.size(); ++n)
+    CHECK(run.telemetry->rows[n].at("student_version").to_number<std::size_t>() == (n < 2 ? 0 : n - 2));
+}
+
+TEST_CASE("supervised needs no teacher and ends in the same weights" * doctest::timeout(60)) {
+  std::string digest;
+  for (const auto& executor : executors()) {
+    for (const int depth : {1, 2, 4, 8}) {
+      Run run{.method = "supervised"};
+      run.is_simulated_time = executor.executor == graph::Executor::small && executor.threads == 1;
+      run.options.executor = executor.executor;
+      run.sets.insert(run.sets.end(), {"engine.depth=" + std::to_string(depth), "engine.threads=" + std::to_string(executor.threads)});
+      const auto summary = run();
+      if (digest.empty()) digest = digest_of(summary);
+      CHECK(digest_of(summary) == digest);
+      CHECK(!summary.teacher);
+      run.check_closed(0, 1);
+    }
+  }
+}
+
+TEST_CASE("another seed, another dataset order and another learning rate are other runs") {
+  std::set<std::string> digests;
+  for (const std::string set : {"seed=1", "seed=2", "dataset.shuffle=false", "training.learning_rate=0.5", "training.warmup_steps=3"}) {
+    Run run;
+    run.sets.push_back(set);
+    CHECK(digests.insert(digest_of(run())).second);
+  }
+}
+
+TEST_CASE("evaluations at any cadence change neither weights nor metrics" * doctest::timeout(60)) {
+  for (const std::string method : {"off_policy", "on_policy", "supervised"}) {
+    Run plain{.method = method};
+    const auto digest = digest_of(plain());
+    for (const int every : {0, 1, 3}) {
+      Run run{.method = method};
+      run.with_evaluation(every);
+      std::vector<EvaluationRecord> records;
+      run.options.on_evaluation = [&](const EvaluationRecord& r) { records.push_back(r); };
+      const auto summary = run();
+      CHECK(digest_of(summary) == digest);
+      CHECK(determined(*run.telemetry) == determined(*plain.telemetry));
+      CHECK(summary.eval_before);
+      CHECK(summary.eval_after);
+      std::vector<std::uint64_t> steps;
+      for (const auto& r : records) steps.push_back(r.step);
+      if (every == 0) CHECK(steps == std::vector<std::uint64_t>{0, 10});
+      if (every == 3) CHECK(steps == std::vector<std::uint64_t>{0, 3, 6, 9, 10});
+      if (every == 1) CHECK(steps.size() == 12);
+      run.check_closed(method == "supervised" ? 0 : 1);
+    }
+  }
+}
+
+TEST_CASE("the summary adds up, and its JSON has the documented keys") {
+  Run run;
+  run.with_evaluation(0);
+  const auto summary = run();
+  digest_of(summary);
+  CHECK(summary.totals.steps == 10);
+  CHECK(summary.totals.optim_steps == 10);
+  CHECK(summary.totals.num_prompts == 46);
+  std::uint64_t tokens = 0;
+  for (const auto& row : run.telemetry->rows) tokens += row.at("num_tokens").to_number<std::uint64_t>();
+  CHECK(summary.totals.num_tokens == tokens);
+  CHECK(summary.tokens_per_s() == doctest::Approx(static_cast<double>(tokens) / summary.wall_s));
+  REQUIRE(summary.overlap_busy);
+  CHECK(*summary.overlap_busy > 0);
+  CHECK(*summary.overlap_busy <= 1);
+  CHECK(summary.nondeterminism.empty());
+
+  const auto json = summary.to_json();
+  CHECK(json.at("status").as_string() == "finished");
+  CHECK(json.at("deterministic").as_bool());
+  CHECK(json.at("eval").as_object().at("after").as_object().contains("exact_match"));
+  for (const char* stage : {"teacher_inference", "datum_builder", "forward_backward", "metrics_sink"}) {
+    CHECK(json.at("stages").as_object().at(stage).as_object().at("messages").to_number<int>() == 10);
+  }
+  CHECK(json.at("models").as_object().at("teacher").as_object().at("compute_s").as_double() > 0);
+  CHECK(json.at("bottleneck").is_string());
+  CHECK(json.at("failure").is_null());
+  CHECK(json.at("identity").as_object().contains("cpu"));
+}
+
+TEST_CASE("the bottleneck is the stage that was busy longest") {
+  Run slow_teacher;
+  slow_teacher.teacher.latency = {.mean_ms = 50};
+  CHECK(slow_teacher().bottleneck() == "teacher_inference");
+  Run slow_student;
+  slow_student.student.latency = {.mean_ms = 50};
+  CHECK(slow_student().bottleneck() == "forward_backward");
+}
+
+TEST_CASE("the teacher overlaps the student: the deeper run is faster, and no slower than its slower model") {
+  const auto wall = [](int depth) {
+    Run run;
+    run.teacher.latency = {.mean_ms = 10};
+    run.student.latency = {.mean_ms = 10};
+    run.sets.push_back("engine.depth=" + std::to_string(depth));
+    return run().wall_s;
+  };
+  CHECK(wall(1) == doctest::Approx(0.200));
+  CHECK(wall(4) == doctest::Approx(0.110));
+}
+
+TEST_CASE("events and metrics are emitted once a batch; stage detail only where somebody wants it") {
+  Run run;
+  digest_of(run());
+  CHECK(run.telemetry->count("pipestill.distillation.teacher_inference") == 10);
+  CHECK(run.telemetry->count("pipestill.distillation.forward_backward") == 10);
+  CHECK(run.telemetry->count("pipestill.distillation.step") == 10);
+  CHECK(run.telemetry->spans.empty());
+  CHECK(run.telemetry->events.size() == 30);
+
+  Run detailed;
+  detailed.telemetry->wants_detail = true;
+  digest_of(detailed());
+  CHECK(detailed.telemetry->count("pipestill.stage.forward_backward.start") == 10);
+  CHECK(detailed.telemetry->count("pipestill.stage.forward_backward.stop") == 10);
+  CHECK(detailed.telemetry->count("pipestill.stage.init_teacher.stop") == 1);
+  CHECK(detailed.telemetry->count("pipestill.stage.cleanup_student.stop") == 1);
+  CHECK(determined(*detailed.telemetry) == determined(*run.telemetry));
+}
+
+TEST_CASE("the recipe's renderer and tokenizer are used, once a row") {
+  Run run;
+  const auto renderer = std::make_shared<CountingRenderer>();
+  run.ports.renderer = renderer;
+  run.ports.tokenizer = std::make_shared<LetterTokenizer>();
+  digest_of(run());
+  CHECK(renderer->prompts == 46);
+  CHECK(renderer->supervised == 0);
+  Run supervised{.method = "supervised"};
+  const auto other = std::make_shared<CountingRenderer>();
+  supervised.ports.renderer = other;
+  supervised.ports.tokenizer = std::make_shared<LetterTokenizer>();
+  digest_of(supervised());
+  CHECK(other->supervised == 46);
+}
+
+TEST_CASE("whatever stage fails, the run says where, keeps what came before, exports nothing and closes both sessions" *
+          doctest::timeout(60)) {
+  struct Failing {
+    std::string stage, message;
+    std::uint64_t seq;
+    std::function<void(Run&)> sabotage;
+  };
+  const std::vector<Failing> all{
+      {"batch_source", "train:13", 2, [](Run& run) { run.ports.dataset = std::make_shared<BadStore>(); }},
+      {"teacher_inference", "train:1: ", 0, [](Run& run) { run.teacher.error_rate = 1; }},
+      {"forward_backward", "fail_at_step", 3, [](Run& run) { run.student.fail_at_step = 3; }},
+      {"metrics_sink", "the embedder's own mistake", 4,
+       [](Run& run) {
+         run.options.on_step = [](const StepResult& r) {
+           if (r.at.step == 4) throw std::runtime_error("the embedder's own mistake");
+         };
+       }},
+  };
+  for (const auto& executor : executors()) {
+    for (const auto& failing : all) {
+      INFO(failing.stage << " on " << executor.name);
+      Run run;
+      run.is_simulated_time = executor.executor == graph::Executor::small && executor.threads == 1;
+      run.options.executor = executor.executor;
+      run.sets.insert(run.sets.end(), {"dataset.shuffle=false", "engine.threads=" + std::to_string(executor.threads)});
+      failing.sabotage(run);
+      const auto directory = std::filesystem::temp_directory_path() / ("pipestill-failed-" + std::to_string(::getpid()));
+      run.options.model_directory = directory;
+      const auto summary = run();
+      CHECK(summary.status == Status::failed);
+      REQUIRE(summary.failure);
+      CHECK(summary.failure->stage == failing.stage);
+      CHECK(summary.failure->error.message.find(failing.message) != std::string::npos);
+      REQUIRE(summary.failure->seq);
+      CHECK(summary.failure->seq->value == failing.seq);
+      const auto metrics = determined(*run.telemetry);
+      CHECK(metrics.size() == failing.seq + (failing.stage == "metrics_sink" ? 1 : 0));
+      CHECK(!summary.weights_digest);
+      CHECK(!std::filesystem::exists(directory));
+      run.check_closed();
+    }
+  }
+}
+
+TEST_CASE("a teacher that cannot be opened is not closed, and the student is not opened") {
+  Run run;
+  run.ports.teacher = bad_teacher(run, "start");
+  const auto summary = run();
+  REQUIRE(summary.failure);
+  CHECK(summary.failure->stage == "init_teacher");
+  CHECK(summary.failure->error.message == "no teacher today");
+  CHECK(run.students->opened == 0);
+  CHECK(!summary.weights_digest);
+}
+
+TEST_CASE("a teacher that turns out to lack what its client promised is closed again") {
+  Run run{.method = "on_policy"};
+  run.ports.teacher = bad_teacher(run, "capabilities");
+  const auto summary = run();
+  REQUIRE(summary.failure);
+  CHECK(summary.failure->stage == "init_teacher");
+  CHECK(summary.failure->error.code == ErrorCode::invalid_input);
+  run.check_closed(1, 0);
+}
+
+TEST_CASE("what goes wrong in closing is reported, and does not keep the other session open") {
+  Run run;
+  run.ports.teacher = bad_teacher(run, "close");
+  const auto summary = run();
+  CHECK(summary.status == Status::failed);
+  REQUIRE(summary.close_failures.size() == 1);
+  CHECK(summary.close_failures[0].stage == "cleanup_teacher");
+  CHECK(summary.weights_digest);  // the training was done
+  run.check_closed();
+}
+
+TEST_CASE("what the recipe asks and the models cannot do is refused before anything is opened") {
+  Run run;
+  run.n_rows = 0;
+  CHECK(run().failure->error.code == ErrorCode::invalid_input);
+  CHECK(run.teachers->opened == 0);
+  Run no_dataset_for_evaluation;
+  no_dataset_for_evaluation.with_evaluation(1);
+  no_dataset_for_evaluation.ports.evaluation = std::make_shared<MemoryStore>(prompts_of(2), "heldout");
+  const auto summary = no_dataset_for_evaluation();
+  CHECK(summary.failure->stage == "evaluation");
+  CHECK(no_dataset_for_evaluation.teachers->opened == 0);
+}
+
+TEST_CASE("dropped rows are counted, and a batch that loses all of them makes no optimizer step") {
+  Run run;
+  run.teacher.error_rate = 0.5;
+  run.sets.insert(run.sets.end(), {"teacher.on_error=drop", "training.batch_size=1", "training.epochs=1"});
+  const auto summary = run();
+  digest_of(summary);
+  const auto dropped = summary.totals.dropped[DropReason::error];
+  CHECK(dropped > 0);
+  CHECK(dropped < 23);
+  CHECK(summary.totals.steps == 23);
+  CHECK(summary.totals.optim_steps == 23 - summary.totals.dropped.total());
+  for (const auto& row : run.telemetry->rows) {
+    const bool is_empty = row.at("num_tokens").to_number<int>() == 0;
+    CHECK(row.at("distill_loss").is_null() == is_empty);
+  }
+}
+
+TEST_CASE("a stopped run keeps its weights: those of the batches before the cut" * doctest::timeout(60)) {
+  std::stop_source stop;
+  Run run;
+  run.sets.insert(run.sets.end(), {"engine.depth=2"});
+  run.with_evaluation(0);
+  run.options.stop = stop.get_token();
+  run.options.on_step = [&](const StepResult& r) {
+    if (r.at.step == 3) stop.request_stop();
+  };
+  const auto directory = std::filesystem::temp_directory_path() / ("pipestill-stopped-" + std::to_string(::getpid()));
+  run.options.model_directory = directory;
+  const auto summary = run();
+  CHECK(summary.status == Status::stopped);
+  CHECK(summary.totals.steps >= 4);
+  CHECK(summary.totals.steps < 10);
+  CHECK(summary.eval_before);
+  CHECK(!summary.eval_after);
+  CHECK(std::filesystem::exists(directory));
+  CHECK(!std::filesystem::is_empty(directory));
+  std::filesystem::remove_all(directory);
+  run.check_closed();
+
+  Run shorter;  // the same course of the learning rate, cut after as many batches
+  shorter.sets.insert(shorter.sets.end(), {"engine.depth=1"});
+  std::stop_source cut;
+  shorter.options.stop_now = cut.get_token();
+  shorter.options.on_step = [&](const StepResult& r) {
+    if (r.at.step + 1 == summary.totals.steps) cut.request_stop();
+  };
+  const auto other = shorter();
+  CHECK(other.totals.steps == summary.totals.steps);
+  CHECK(other.weights_digest == summary.weights_digest);
+}
+
+TEST_CASE("a run that is stopped before it begins opens nothing for long and trains nothing") {
+  std::stop_source stop;
+  stop.request_stop();
+  Run run;
+  run.options.stop = stop.get_token();
+  const auto summary = run();
+  CHECK(summary.status == Status::stopped);
+  CHECK(summary.totals.steps == 0);
+  CHECK(run.teachers->opened == run.teachers->closed);
+}
+
+TEST_CASE("live snapshots stay within staleness + 2" * doctest::timeout(30)) {
+  Run run{.method = "on_policy"};
+  run.sets.insert(run.sets.end(), {"engine.staleness=2", "engine.depth=8", "training.batch_size=2"});
+  run.student.snapshot_counters = std::make_shared<SessionCounters>();
+  digest_of(run());
+  CHECK(run.student.snapshot_counters->opened == 25);  // one a batch, and the first student
+  CHECK(run.student.snapshot_counters->peak_live <= 4);
+  CHECK(run.student.snapshot_counters->dropped + run.student.snapshot_counters->closed == 25);
+}
+
+TEST_CASE("the flow prints itself without opening anything") {
+  const auto text = describe_flow(recipe_of("on_policy", {"evaluation.path=heldout.jsonl", "evaluation.every=5"}));
+  std::size_t at = 0;
+  for (const char* name : {"init_teacher", "init_student", "batch_source", "student_inference", "teacher_inference", "datum_builder",
+                           "forward_backward", "evaluation", "metrics_sink", "cleanup_student", "cleanup_teacher"}) {
+    const auto found = text.find(std::string("\n") + name, at);
+    CHECK((found != std::string::npos || text.starts_with(name)));
+    if (found != std::string::npos) at = found;
+  }
+  CHECK(describe_flow(recipe_of("supervised")).find("teacher") == std::string::npos);
+}
+
+TEST_CASE("make_ports opens what the recipe names") {
+  const auto directory = std::filesystem::temp_directory_path() / ("pipestill-ports-" + std::to_string(::getpid()));
+  std::filesystem::create_directories(directory);
+  std::ofstream(directory / "train.jsonl") << "{\"prompt\": \"a\"}\n{\"prompt\": \"b\"}\n";
+  const auto recipe =
+      parse_recipe(R"({"method": "off_policy", "dataset": {"path": "train.jsonl"}, "teacher": {"client": "simulated", "on_empty": "drop"},
+                                       "student": {"client": "simulated"}, "training": {"batch_size": 1}})",
+                   "recipe.json", directory, {});
+  REQUIRE(recipe);
+  const auto clock = std::make_shared<SimulatedClock>();
+  const auto ports = make_ports(*recipe, clock, nullptr);
+  if (!ports) FAIL(ports.error().message);
+  const auto plan = plan_run(*recipe, *ports);
+  REQUIRE(plan);
+  CHECK(plan->total_steps == 2);
+  CHECK(distil(*recipe, *ports, {.executor = graph::Executor::small}).status == Status::finished);
+
+  const auto missing = parse_recipe(R"({"method": "supervised", "dataset": {"path": "nowhere.jsonl"}, "student": {"client": "simulated"}})",
+                                    "r", directory, {});
+  REQUIRE(missing);
+  const auto refused = make_ports(*missing, clock, nullptr);
+  REQUIRE(!refused);
+  CHECK(refused.error().message.find("nowhere.jsonl") != std::string::npos);
+  std::filesystem::remove_all(directory);
+}

@@ -1,0 +1,79 @@
+#include "ports/dataset/conversation.hpp"
+
+#include <doctest/doctest.h>
+
+#include "tests/ports/support.hpp"
+
+using namespace pipestill;
+using testing::text;
+
+namespace {
+
+DatasetRow row_of(const std::string& json) { return {boost::json::parse(json).as_object(), "train.jsonl:17"}; }
+
+}  // namespace
+
+TEST_CASE("the first source of a conversation wins") {
+  const auto only_text = [](const std::string& json) {
+    const auto messages = prompt_conversation(row_of(json)).value();
+    REQUIRE(messages.size() == 1);
+    CHECK(messages[0].role == "user");
+    return messages[0].content;
+  };
+  CHECK(only_text(R"({"prompt":"p","instruction":"i","input":"n","text":"t"})") == "p");
+  CHECK(only_text(R"({"input":"n","instruction":"i"})") == "i");
+  CHECK(only_text(R"({"text":"t","input":"n"})") == "n");
+  CHECK(only_text(R"({"text":"t","input":{"problem":"p"}})") == "t");
+  CHECK(only_text(R"({"input":{"question":"q","problem":"p"}})") == "p");
+  CHECK(only_text(R"({"input":{"question":"q","problem":1}})") == "q");
+  CHECK(only_text(R"({"messages":"oops","prompt":5,"text":""})") == "");
+  CHECK(prompt_conversation(row_of(R"({"messages":[],"prompt":"p"})")).value().empty());
+  CHECK(prompt_conversation(row_of(R"({"messages":[{"role":"user","content":[{"type":"text","text":"q"}],"name":"bob"}]})")).value() ==
+        std::vector<Message>{{"user", "q"}});
+}
+
+TEST_CASE("a row without a usable conversation is refused with its place") {
+  for (const char* wrong :
+       {R"({})", R"({"prompt":5})", R"({"input":["a"]})", R"({"messages":{"role":"user"}})", R"({"messages":[5]})",
+        R"({"messages":[{"content":"c"}]})", R"({"messages":[{"role":"user"}]})", R"({"messages":[{"role":"user","content":null}]})",
+        R"({"messages":[{"role":"user","content":[{"type":"thinking","text":"t"}]}]})",
+        R"({"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]})"}) {
+    CAPTURE(wrong);
+    const auto messages = prompt_conversation(row_of(wrong));
+    REQUIRE(!messages);
+    CHECK(messages.error().code == ErrorCode::invalid_input);
+    CHECK(messages.error().message.starts_with("train.jsonl:17: "));
+  }
+  const auto error =
+      prompt_conversation(row_of(R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":7}]})")).error();
+  CHECK(error.message == "train.jsonl:17: messages[1].content is neither a string nor a list of one text part");
+}
+
+TEST_CASE("a supervised row ends with the assistant's message") {
+  CHECK(supervised_conversation(row_of(R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]})"))
+            .value()
+            .size() == 2);
+  for (const char* wrong : {R"({"prompt":"p"})", R"({"messages":[]})", R"({"messages":[{"role":"user","content":"q"}]})"}) {
+    CAPTURE(wrong);
+    const auto messages = supervised_conversation(row_of(wrong));
+    REQUIRE(!messages);
+    CHECK(messages.error().message.starts_with("train.jsonl:17: "));
+  }
+}
+
+TEST_CASE("dataset row conformance") {
+  const auto data = testing::conformance_data("dataset_row_cases.json");
+  if (data.is_null()) {
+    MESSAGE("skipped: no conformance data");
+    return;
+  }
+  for (const auto& c : data.at("cases").as_array()) {
+    CAPTURE(text(c.at("id")));
+    const auto messages = prompt_conversation({c.at("row").as_object(), "row"});
+    REQUIRE(messages);
+    std::vector<Message> expected;
+    for (const auto& message : c.at("expect").as_array()[0].as_array())
+      expected.push_back({text(message.at("role")), text(message.at("content"))});
+    CHECK(*messages == expected);
+  }
+}

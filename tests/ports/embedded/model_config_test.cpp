@@ -1,0 +1,103 @@
+#include "ports/embedded/model_config.hpp"
+
+#include <doctest/doctest.h>
+
+#include <boost/json.hpp>
+
+#include "ports/embedded/model_layout.hpp"
+#include "tests/ports/embedded/support.hpp"
+
+using namespace pipestill;
+using namespace pipestill::test;
+
+namespace {
+
+/// small_config() as JSON with one key replaced by a JSON text; empty: removed.
+std::string changed(const std::string& key, const std::string& value) {
+  auto root = boost::json::parse(to_json(small_config())).as_object();
+  root.erase(key);
+  if (!value.empty()) root[key] = boost::json::parse(value);
+  return boost::json::serialize(root);
+}
+
+}  // namespace
+
+TEST_CASE("a configuration survives being written and read") {
+  auto config = small_config();
+  CHECK(value_of(parse_model_config(to_json(config), "x")) == config);
+  config.family = ModelConfig::Family::qwen3;
+  config.tie_word_embeddings = false;
+  config.rope_theta = 1e6;
+  CHECK(value_of(parse_model_config(to_json(config), "x")) == config);
+}
+
+TEST_CASE("defaults are those of the model families") {
+  CHECK(value_of(parse_model_config(changed("num_key_value_heads", ""), "x")).num_key_value_heads == 4);
+  CHECK(value_of(parse_model_config(changed("head_dim", ""), "x")).head_dim == 8);
+  CHECK(value_of(parse_model_config(changed("rope_theta", ""), "x")).rope_theta == 10000);
+  CHECK(value_of(parse_model_config(changed("rope_parameters", R"({"rope_type":"default","rope_theta":5e5})"), "x")).rope_theta == 5e5);
+  CHECK(value_of(parse_model_config(changed("bos_token_id", "1"), "x")) == small_config());
+}
+
+TEST_CASE("what the models cannot compute is refused by name") {
+  struct Case {
+    const char *key, *value;
+  };
+  for (const auto& [key, value] : std::initializer_list<Case>{{"model_type", R"("gpt2")"},
+                                                              {"model_type", ""},
+                                                              {"rope_scaling", R"({"type":"linear"})"},
+                                                              {"attention_bias", "true"},
+                                                              {"mlp_bias", "true"},
+                                                              {"hidden_act", R"("gelu")"},
+                                                              {"use_sliding_window", "true"},
+                                                              {"sliding_window", "4096"},
+                                                              {"layer_types", R"(["sliding_attention"])"},
+                                                              {"quantization_config", "{}"},
+                                                              {"attention_dropout", "0.1"},
+                                                              {"partial_rotary_factor", "0.5"},
+                                                              {"hidden_size", "0"},
+                                                              {"hidden_size", "32.5"},
+                                                              {"hidden_size", "1e30"},
+                                                              {"vocab_size", "-3"},
+                                                              {"vocab_size", R"("40")"},
+                                                              {"vocab_size", ""},
+                                                              {"num_hidden_layers", "100000"},
+                                                              {"num_key_value_heads", "3"},
+                                                              {"head_dim", "7"},
+                                                              {"rms_norm_eps", "-1"},
+                                                              {"rope_theta", "0"},
+                                                              {"tie_word_embeddings", "1"}}) {
+    CAPTURE(key);
+    CAPTURE(value);
+    const auto result = parse_model_config(changed(key, value), "here/config.json");
+    REQUIRE_FALSE(result);
+    CHECK(result.error().code == ErrorCode::invalid_input);
+    CHECK(result.error().message.find(key) != std::string::npos);
+    CHECK(result.error().message.starts_with("here/config.json"));
+  }
+}
+
+TEST_CASE("text that is no configuration is an error and not a crash") {
+  for (const auto& text : {std::string(), std::string("[]"), std::string("{"), std::string(3 << 20, ' '), std::string(1000, '[')}) {
+    CHECK_FALSE(parse_model_config(text, "x"));
+  }
+  CHECK_FALSE(read_model_config("/nonexistent/config.json"));
+}
+
+TEST_CASE("the layout fills the flat array and agrees with the parameter count") {
+  for (const bool is_tied : {true, false}) {
+    for (const auto family : {ModelConfig::Family::llama, ModelConfig::Family::qwen3}) {
+      auto config = small_config();
+      config.tie_word_embeddings = is_tied;
+      config.family = family;
+      const auto layout = make_layout(config);
+      CHECK(layout.total == parameter_count(config));
+      std::int64_t at = 0;
+      for (const auto& tensor : layout.tensors) {
+        CHECK(tensor.offset == at);
+        at += tensor.count;
+      }
+      CHECK(at == layout.total);
+    }
+  }
+}
