@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "graph/detail/run.hpp"
+#include "graph/open_sessions.hpp"
 
 namespace pipestill::graph {
 namespace {
@@ -32,55 +33,6 @@ class StopSwitch {
  private:
   std::mutex mutex_;  // guards run_, and keeps the run alive while it is cut
   detail::Run* run_;
-};
-
-/// The sessions that are open, closed in reverse by close().
-class OpenSessions {
- public:
-  OpenSessions(Clock& clock, Trace* trace) : clock_(clock), trace_(trace) {}
-
-  std::optional<RunReport::Failure> open(const std::vector<std::shared_ptr<Session>>& sessions, const std::stop_token& stop) {
-    for (const auto& session : sessions) {
-      const auto name = session->open_name();
-      auto result = traced(name, [&] { return session->open(stop); });
-      if (!result) return RunReport::Failure{name, std::nullopt, std::move(result.error())};
-      open_.push_back(session);
-    }
-    return std::nullopt;
-  }
-  std::vector<RunReport::Failure> close() {
-    std::vector<RunReport::Failure> failures;
-    for (; !open_.empty(); open_.pop_back()) {
-      const auto name = open_.back()->close_name();
-      auto result = traced(name, [&] { return open_.back()->close(); });
-      if (!result) failures.push_back({name, std::nullopt, std::move(result.error())});
-    }
-    return failures;
-  }
-
- private:
-  template <class F>
-  Result<void> traced(const std::string& name, F f) {
-    StageSpan span{.stage = name, .seq = {}, .arrived = clock_.now()};
-    span.in_order = span.admissible = span.started = span.arrived;
-    if (trace_) trace_->started(name, {}, span.started);
-    Result<void> result;
-    try {
-      result = f();
-    } catch (const std::exception& e) {
-      result = fail(ErrorCode::internal, std::string("unexpected exception: ") + e.what());
-    }
-    span.ended = clock_.now();
-    if (trace_) {
-      if (result) trace_->ended(span);
-      else trace_->failed(span, result.error());
-    }
-    return result;
-  }
-
-  Clock& clock_;
-  Trace* trace_;
-  std::vector<std::shared_ptr<Session>> open_;
 };
 
 RunReport run_flow(detail::Plan plan, const EngineOptions& options, Clock& clock) {
@@ -122,7 +74,11 @@ RunReport run(ClosedFlow flow, const EngineOptions& given) {
 
   OpenSessions sessions(*clock, options.trace);
   RunReport report;
-  if (auto failure = sessions.open(std::exchange(plan.sessions, {}), options.stop)) {
+  std::optional<RunReport::Failure> failure;
+  for (auto& session : std::exchange(plan.sessions, {})) {
+    if (!failure) failure = sessions.open(std::move(session), options.stop);
+  }
+  if (failure) {
     const bool was_stopped = failure->error.code == ErrorCode::cancelled && options.stop.stop_requested();
     report.status = was_stopped ? RunReport::Status::stopped : RunReport::Status::failed;
     if (!was_stopped) report.failure = std::move(failure);

@@ -50,6 +50,7 @@ template <class F, class In>
 using CallOutput = typename detail::UnwrapResult<std::invoke_result_t<F&, In&&, Context&>>::type;
 
 /// f(In, Context&, Completion<F::Output>): starts the work and returns at once; the completion delivers later, from any thread.
+/// The context, and with the last answer the whole run, may be gone as soon as the completion is called: copy from it first what is needed later.
 /// On a stop request (Context::stop) it completes promptly, with ErrorCode::cancelled unless it already had its result.
 template <class F, class In>
 concept StartStage = requires { typename F::Output; } && std::invocable<F&, In&&, Context&, Completion<typename F::Output>>;

@@ -1,7 +1,6 @@
 #include "nodes/distillation.hpp"
 
 #include <algorithm>
-#include <exception>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -9,6 +8,7 @@
 
 #include "graph/feedback.hpp"
 #include "graph/flow.hpp"
+#include "graph/open_sessions.hpp"
 #include "nodes/await.hpp"
 #include "nodes/batch_source.hpp"
 #include "nodes/capability_check.hpp"
@@ -118,60 +118,6 @@ class FlowBuilder {
   const FlowParts& parts_;
 };
 
-/// Sessions that are closed in reverse of their opening, each once, by close() or at the latest by the destructor.
-/// Not the engine's own mechanism, because what is done with the open student after the drain depends on how the run ended.
-class OpenSessions {
- public:
-  OpenSessions(Clock& clock, graph::Trace* trace) : clock_(clock), trace_(trace) {}
-  ~OpenSessions() { (void)close(); }
-  OpenSessions(const OpenSessions&) = delete;
-  OpenSessions& operator=(const OpenSessions&) = delete;
-
-  [[nodiscard]] std::optional<Failure> open(std::shared_ptr<graph::Session> session, std::stop_token stop) {
-    const auto name = session->open_name();
-    auto opened = traced(name, [&] { return session->open(std::move(stop)); });
-    if (!opened) return Failure{name, std::nullopt, std::move(opened.error())};
-    sessions_.push_back(std::move(session));
-    return std::nullopt;
-  }
-  [[nodiscard]] std::vector<Failure> close() {
-    std::vector<Failure> failures;
-    while (!sessions_.empty()) {
-      const auto session = std::move(sessions_.back());
-      sessions_.pop_back();
-      auto closed = traced(session->close_name(), [&] { return session->close(); });
-      if (!closed) failures.push_back({session->close_name(), std::nullopt, std::move(closed.error())});
-    }
-    return failures;
-  }
-
- private:
-  template <class F>
-  Result<void> traced(const std::string& name, F f) {
-    graph::StageSpan span{.stage = name, .seq = {}, .arrived = clock_.now()};
-    span.in_order = span.admissible = span.started = span.arrived;
-    if (trace_) trace_->started(name, {}, span.started);
-    Result<void> result;
-    try {
-      result = f();
-    } catch (const std::exception& e) {
-      result = fail(ErrorCode::internal, std::string("unexpected exception: ") + e.what());
-    }
-    span.ended = clock_.now();
-    if (trace_) {
-      if (result)
-        trace_->ended(span);
-      else
-        trace_->failed(span, result.error());
-    }
-    return result;
-  }
-
-  Clock& clock_;
-  graph::Trace* trace_;
-  std::vector<std::shared_ptr<graph::Session>> sessions_;
-};
-
 ModelUsage operator-(const ModelUsage& a, const ModelUsage& b) { return {a.compute - b.compute, a.tokens - b.tokens}; }
 
 /// One run, step by step. Every step returns the failure that ends the run, if any.
@@ -190,7 +136,7 @@ class Distillation {
 
   RunSummary run() {
     summary_.identity = machine_identity();
-    OpenSessions sessions(*ports_.clock, trace_.get());
+    graph::OpenSessions sessions(*ports_.clock, trace_.get());
     auto failure = prepare();
     if (!failure) failure = open(sessions);
     if (!failure) failure = run_between_evaluations();
@@ -225,7 +171,7 @@ class Distillation {
     return std::nullopt;
   }
 
-  std::optional<Failure> open(OpenSessions& sessions) {
+  std::optional<Failure> open(graph::OpenSessions& sessions) {
     if (recipe_.teacher) {
       teacher_ = std::make_shared<TeacherSession>(ports_.teacher, recipe_, ports_.clock);
       if (auto failure = sessions.open(teacher_, abort_.get_token())) return failure;

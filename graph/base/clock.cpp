@@ -39,23 +39,15 @@ class TimerQueue {
 
 }  // namespace
 
+// Shared with the thread: a timer may hold the last reference to the clock, which then dies on that very thread.
 struct SystemClock::Timers {
-  explicit Timers(const SystemClock& c) : clock(c) {}
-  ~Timers() {
-    if (!thread.joinable()) return;
-    thread.request_stop();
-    {
-      std::lock_guard lock(mutex);  // so that the request is not between the thread's check and its wait
-    }
-    changed.notify_all();
-  }
-  void run(std::stop_token stop) {
+  void run(const std::stop_token& stop) {
     std::unique_lock lock(mutex);
     while (!stop.stop_requested()) {
       if (queue.empty()) {
         changed.wait(lock);
-      } else if (const auto due = queue.earliest(); clock.now() < due) {
-        changed.wait_until(lock, clock.start_ + due);
+      } else if (const auto due = start + queue.earliest(); std::chrono::steady_clock::now() < due) {
+        changed.wait_until(lock, due);
       } else {
         auto timer = queue.pop();
         lock.unlock();
@@ -65,21 +57,32 @@ struct SystemClock::Timers {
       }
     }
   }
-  const SystemClock& clock;
+  const std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
   std::mutex mutex;  // guards queue and the start of thread
   std::condition_variable changed;
   TimerQueue queue;
-  std::jthread thread;  // last: it ends before what it uses
+  std::jthread thread;
 };
 
-SystemClock::SystemClock() : start_(std::chrono::steady_clock::now()), timers_(std::make_unique<Timers>(*this)) {}
-SystemClock::~SystemClock() = default;
+SystemClock::SystemClock() : timers_(std::make_shared<Timers>()), start_(timers_->start) {}
+
+SystemClock::~SystemClock() {
+  std::unique_lock lock(timers_->mutex);  // so that the request is not between the thread's check and its wait
+  auto thread = std::move(timers_->thread);
+  auto dropped = std::exchange(timers_->queue, {});
+  lock.unlock();
+  if (!thread.joinable()) return;
+  thread.request_stop();
+  timers_->changed.notify_all();
+  if (thread.get_id() == std::this_thread::get_id()) thread.detach();  // it ends when the timer that brought us here returns
+  else thread.join();
+}
 
 void SystemClock::call_at(Time when, std::function<void()> f) {
   {
     std::lock_guard lock(timers_->mutex);
     timers_->queue.push(when, std::move(f));
-    if (!timers_->thread.joinable()) timers_->thread = std::jthread([t = timers_.get()](std::stop_token stop) { t->run(std::move(stop)); });
+    if (!timers_->thread.joinable()) timers_->thread = std::jthread([t = timers_](const std::stop_token& stop) { t->run(stop); });
   }
   timers_->changed.notify_one();
 }

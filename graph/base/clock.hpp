@@ -18,7 +18,7 @@ class Clock {
   virtual void call_at(Time when, std::function<void()> f) = 0;
 };
 
-/// Real time. Timers run on one thread of the clock's own, started by the first timer.
+/// Real time. Timers run on one thread of the clock's own, started by the first timer. It may die on that thread.
 class SystemClock final : public Clock {
  public:
   SystemClock();
@@ -28,8 +28,8 @@ class SystemClock final : public Clock {
 
  private:
   struct Timers;
+  std::shared_ptr<Timers> timers_;
   std::chrono::steady_clock::time_point start_;
-  std::unique_ptr<Timers> timers_;
 };
 
 /// Time that stands still until somebody advances it: one defined order of events, and no sleeping in tests.

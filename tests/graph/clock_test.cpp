@@ -60,3 +60,24 @@ TEST_CASE("a system clock that dies drops its pending timers") {
   }
   CHECK_FALSE(has_run);
 }
+
+TEST_CASE("a system clock may die on its own thread, when a timer held the last reference") {
+  std::promise<void> died;
+  struct TellsDeath {
+    std::promise<void>& died;
+    std::shared_ptr<SystemClock> clock = std::make_shared<SystemClock>();
+    ~TellsDeath() {
+      clock.reset();
+      died.set_value();
+    }
+  };
+  {
+    auto held = std::make_shared<TellsDeath>(died);
+    auto& clock = *held->clock;
+    std::promise<void> released;
+    clock.call_at(clock.now(), [held, go = released.get_future().share()] { go.wait(); });
+    held.reset();
+    released.set_value();
+  }
+  died.get_future().get();
+}
