@@ -18,8 +18,8 @@ std::size_t terminal_width() {
 
 }  // namespace
 
-Progress::Progress(std::uint64_t total_steps, std::shared_ptr<const graph::Monitor> monitor, bool is_wanted)
-    : total_steps_(total_steps), monitor_(std::move(monitor)), is_live_(is_wanted && isatty(STDERR_FILENO) == 1) {
+Progress::Progress(std::shared_ptr<const graph::Monitor> monitor, bool is_wanted)
+    : monitor_(std::move(monitor)), is_live_(is_wanted && isatty(STDERR_FILENO) == 1) {
   if (is_live_) thread_ = std::jthread([this](const std::stop_token& stop) { draw_until_stopped(stop); });
 }
 
@@ -28,6 +28,11 @@ Progress::~Progress() {
   thread_.request_stop();
   thread_.join();
   std::fputs("\r\033[K", stderr);
+}
+
+void Progress::set_total(std::uint64_t steps) {
+  std::lock_guard lock(mutex_);
+  total_steps_ = steps;
 }
 
 void Progress::on_step(const StepResult& step) {

@@ -19,12 +19,13 @@ namespace pipestill::app {
 /// Thread-safe.
 class Progress {
  public:
-  Progress(std::uint64_t total_steps, std::shared_ptr<const graph::Monitor> monitor, bool is_wanted);
+  Progress(std::shared_ptr<const graph::Monitor> monitor, bool is_wanted);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
   [[nodiscard]] bool is_live() const { return is_live_; }
+  void set_total(std::uint64_t steps);
   void on_step(const StepResult& step);
   void on_evaluation(const EvaluationRecord& record);
 
@@ -32,12 +33,11 @@ class Progress {
   void draw_until_stopped(const std::stop_token& stop);
   void draw();
 
-  const std::uint64_t total_steps_;
   const std::shared_ptr<const graph::Monitor> monitor_;
   const bool is_live_;
   std::mutex mutex_;  // guards what follows
   std::condition_variable_any changed_;
-  std::uint64_t steps_ = 0, tokens_ = 0;
+  std::uint64_t total_steps_ = 0, steps_ = 0, tokens_ = 0;
   std::optional<double> loss_, exact_match_;
   std::optional<std::chrono::steady_clock::time_point> began_;
   std::jthread thread_;  // last: it ends before what it reads

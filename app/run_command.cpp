@@ -45,18 +45,13 @@ int run_run(const Arguments& arguments) {
   if (!recipe) return report(recipe.error());
   const auto directory = arguments.out.empty() ? default_directory(arguments.recipe.recipe) : std::filesystem::path(arguments.out);
 
-  auto ports = make_ports(*recipe, std::make_shared<SystemClock>(), nullptr);
-  if (!ports) return report(ports.error());
-  const auto plan = plan_run(*recipe, *ports);
-  if (!plan) return report(plan.error());
-  ports = DistillationPorts{};
-
   const auto logger = make_logger(arguments.verbose);
   const auto monitor = std::make_shared<graph::Monitor>();
   auto summary = [&] {
-    Progress progress(plan->total_steps, monitor, !arguments.no_progress && !arguments.verbose);
+    Progress progress(monitor, !arguments.no_progress && !arguments.verbose);
     RecordedRunOptions options{.directory = directory};
     if (!progress.is_live()) options.telemetry = std::make_shared<SpdlogTelemetry>(logger, recipe->telemetry.log_every);
+    options.on_plan = [&](const RunPlan& plan) { progress.set_total(plan.total_steps); };
     options.distillation.stop = signals.stop();
     options.distillation.stop_now = signals.stop_now();
     options.distillation.monitor = monitor;

@@ -180,6 +180,8 @@ class Distillation {
     student_ = std::make_shared<StudentSession>(ports_.student, recipe_, ports_.clock);
     if (auto failure = sessions.open(student_, abort_.get_token())) return failure;
     parts_.student = student_->session();
+    if (parts_.teacher) summary_.identity.merge(parts_.teacher->identity());
+    summary_.identity.merge(parts_.student->identity());
     parts_.overlap = std::make_shared<OverlapMeter>([clock = ports_.clock, teacher = parts_.teacher, student = parts_.student] {
       return OverlapMeter::Reading{clock->now(), teacher ? teacher->usage() : ModelUsage{}, student->usage()};
     });
@@ -296,8 +298,8 @@ class Distillation {
   RunSummary summary_;
 };
 
-Error in_section(const char* section, Error error) {
-  error.message = section + ("." + error.message);
+Error in_section(const std::string& section, Error error) {
+  error.message = section + ": " + error.message;
   return error;
 }
 
@@ -324,9 +326,11 @@ Result<RunPlan> plan_run(const Recipe& recipe, const DistillationPorts& ports) {
   if (recipe.method != Method::supervised) {
     teacher = ports.teacher->capabilities();
     if (auto able = check_teacher(recipe, *teacher); !able) return fail(std::move(able.error()));
+    if (auto sound = ports.teacher->check(teacher_model(recipe)); !sound) return fail(in_section("teacher.teacher_model", std::move(sound.error())));
   }
   const auto student = ports.student->capabilities();
   if (auto able = check_student(recipe, student); !able) return fail(std::move(able.error()));
+  if (auto sound = ports.student->check(student_model(recipe)); !sound) return fail(in_section("student.model", std::move(sound.error())));
   return RunPlan{plan->rows, plan->batches_per_epoch(), plan->total_steps(), nondeterminism(recipe.method, teacher, student, std::nullopt)};
 }
 

@@ -16,8 +16,7 @@ Description TeacherSession::describe() { return describe_init_teacher(); }
 
 Result<void> TeacherSession::open(std::stop_token stop) {
   if (auto able = check_teacher(recipe_, client_->capabilities()); !able) return able;
-  const ModelRef model{locate_model(recipe_, recipe_.teacher->teacher_model),
-                       locate_model(recipe_, recipe_.teacher->teacher_checkpoint_path)};
+  const auto model = teacher_model(recipe_);
   auto opened = await<std::unique_ptr<SamplingSession>>(*clock_, [&](auto done) { client_->start_session(model, stop, std::move(done)); });
   if (!opened) return fail(std::move(opened.error()));
   if (!*opened) return fail(ErrorCode::internal, "the teacher's client opened no session and gave no reason");

@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "nodes/recipe.hpp"
+#include "ports/types.hpp"
 
 namespace pipestill {
 
@@ -15,5 +16,11 @@ namespace pipestill {
   const auto path = recipe.locate(name);
   return std::filesystem::exists(path, ignored) ? path.string() : name;
 }
+
+/// Only where the recipe has a teacher.
+[[nodiscard]] inline ModelRef teacher_model(const Recipe& recipe) {
+  return {locate_model(recipe, recipe.teacher->teacher_model), locate_model(recipe, recipe.teacher->teacher_checkpoint_path)};
+}
+[[nodiscard]] inline ModelRef student_model(const Recipe& recipe) { return {locate_model(recipe, recipe.student.model), ""}; }
 
 }  // namespace pipestill

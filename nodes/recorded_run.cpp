@@ -86,7 +86,9 @@ Result<RunSummary> record_run(const Recipe& recipe, const RecordedRunOptions& op
   const auto clock = options.clock ? options.clock : std::make_shared<SystemClock>();
   auto ports = make_ports(recipe, clock, nullptr);
   if (!ports) return fail(std::move(ports.error()));
-  if (auto plan = plan_run(recipe, *ports); !plan) return fail(std::move(plan.error()));
+  const auto plan = plan_run(recipe, *ports);
+  if (!plan) return fail(plan.error());
+  if (options.on_plan) options.on_plan(*plan);
 
   auto directory = RunDirectory::create(options.directory);
   if (!directory) return fail(std::move(directory.error()));

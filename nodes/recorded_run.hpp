@@ -1,6 +1,7 @@
 #pragma once
 // record_run(): distil() into a run directory.
 #include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "graph/base/error.hpp"
@@ -9,10 +10,11 @@
 namespace pipestill {
 
 struct RecordedRunOptions {
-  std::filesystem::path directory;                  ///< new or empty
-  std::shared_ptr<Telemetry> telemetry = nullptr;   ///< beside the directory's own files; may be null
-  DistillationOptions distillation = {};            ///< model_directory is set here
-  std::shared_ptr<Clock> clock = nullptr;           ///< null: a SystemClock of the run's own
+  std::filesystem::path directory;                        ///< new or empty
+  std::shared_ptr<Telemetry> telemetry = nullptr;         ///< beside the directory's own files; may be null
+  std::function<void(const RunPlan&)> on_plan = nullptr;  ///< once, before anything is opened
+  DistillationOptions distillation = {};                  ///< model_directory is set here
+  std::shared_ptr<Clock> clock = nullptr;                 ///< null: a SystemClock of the run's own
 };
 
 /// Opens the recipe's ports, runs, and leaves a run directory behind; its summary.json is written last.

@@ -17,7 +17,7 @@ Description StudentSession::describe() { return describe_student(); }
 
 Result<void> StudentSession::open(std::stop_token stop) {
   if (auto able = check_student(recipe_, client_->capabilities()); !able) return able;
-  const ModelRef model{locate_model(recipe_, recipe_.student.model), ""};
+  const auto model = student_model(recipe_);
   const auto init_seed = draw_seed(recipe_.seed, "student_init", 0, 0, 0, 0);
   auto opened =
       await<std::unique_ptr<TrainingSession>>(*clock_, [&](auto done) { client_->start_session(model, init_seed, stop, std::move(done)); });

@@ -10,7 +10,7 @@ TrainingCapabilities training_capabilities() {
   return {.losses = {"cross_entropy"},
           .normalizations = {Normalization::token_mean, Normalization::seq_mean, Normalization::sum},
           .is_deterministic = true,
-          .can_sample_snapshots_in_training = true};
+          .can_sample_snapshots_in_training = false};
 }
 
 }  // namespace pipestill::embedded

@@ -47,15 +47,4 @@ ModelLayout make_layout(const ModelConfig& c) {
   return layout;
 }
 
-Result<ModelConfig> check_model_config(const std::filesystem::path& file) { return read_model_config(file); }
-
-Result<ModelConfig> check_model_directory(const std::filesystem::path& directory) {
-  auto config = read_model_config(directory / "config.json");
-  if (!config) return config;
-  auto file = SafetensorsFile::open(directory / "model.safetensors");
-  if (!file) return fail(std::move(file.error()));
-  if (auto matches = check_tensors(*file, make_layout(*config)); !matches) return fail(std::move(matches.error()));
-  return config;
-}
-
 }  // namespace pipestill

@@ -41,10 +41,4 @@ struct ModelLayout {
 /// 1/sqrt(2 layers) as in GPT-2, the down projection by its own width besides.
 [[nodiscard]] ModelLayout make_layout(const ModelConfig& config);
 
-/// `config.json` alone. Needs no libtorch.
-[[nodiscard]] Result<ModelConfig> check_model_config(const std::filesystem::path& file);
-/// `config.json` and the names, types and shapes in `model.safetensors`; reads headers alone and needs no libtorch.
-/// ErrorCode::invalid_input with one sentence that names file and key or tensor.
-[[nodiscard]] Result<ModelConfig> check_model_directory(const std::filesystem::path& directory);
-
 }  // namespace pipestill

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ports/embedded/capabilities.hpp"
+#include "ports/embedded/library_identity.hpp"
 #include "ports/embedded/random.hpp"
 
 namespace pipestill::embedded {
@@ -330,6 +331,7 @@ class Session final : public SamplingSession {
     sampler_->score(std::move(request), std::move(stop), std::move(done));
   }
   [[nodiscard]] const SamplingCapabilities& capabilities() const override { return capabilities_; }
+  [[nodiscard]] std::map<std::string, std::string> identity() const override { return library_identity(); }
   [[nodiscard]] ModelUsage usage() const override { return sampler_->usage(); }
   [[nodiscard]] Result<void> close() override { return sampler_->close(); }
 

@@ -46,24 +46,26 @@ Result<const TorchModule*> open_module(const std::filesystem::path& file) {
 
 }  // namespace
 
+Result<std::filesystem::path> find_torch_module() {
+  std::string looked;
+  for (const auto& directory : directories()) {
+    const auto file = directory / kFileName;
+    std::error_code ignored;
+    if (std::filesystem::exists(file, ignored)) return file;
+    looked += (looked.empty() ? "" : ", ") + directory.string();
+  }
+  return fail(ErrorCode::invalid_input, std::string("the client \"torch\" needs ") + kFileName + ", which is not in " + looked +
+                                            ": build pipestill with PIPESTILL_WITH_TORCH, or name its directory in PIPESTILL_MODULE_DIR");
+}
+
 Result<const TorchModule*> load_torch_module() {
   static std::mutex mutex;  // guards `loaded`
   static const TorchModule* loaded = nullptr;
   const std::lock_guard lock(mutex);
   if (loaded) return loaded;
-  std::string looked;
-  for (const auto& directory : directories()) {
-    const auto file = directory / kFileName;
-    std::error_code ignored;
-    if (std::filesystem::exists(file, ignored)) {
-      auto opened = open_module(file);
-      if (opened) loaded = *opened;
-      return opened;
-    }
-    looked += (looked.empty() ? "" : ", ") + directory.string();
-  }
-  return fail(ErrorCode::invalid_input, std::string("the client \"torch\" needs ") + kFileName + ", which is not in " + looked +
-                                            ": build pipestill with PIPESTILL_WITH_TORCH, or name its directory in PIPESTILL_MODULE_DIR");
+  auto opened = find_torch_module().and_then(open_module);
+  if (opened) loaded = *opened;
+  return opened;
 }
 
 Result<void> check_torch_options(const TorchOptions& options) {

@@ -1,5 +1,6 @@
 #pragma once
 // The border between libpipestill and the module that holds libtorch.
+#include <filesystem>
 #include <memory>
 
 #include "graph/base/error.hpp"
@@ -17,8 +18,10 @@ struct TorchModule {
   std::shared_ptr<TrainingClient> (*make_training_client)(TorchOptions options);
 };
 
-/// Loads the module, once in a process, which costs about half a second; it stays loaded. Looked for in the directory
-/// PIPESTILL_MODULE_DIR (environment), beside libpipestill, and in `pipestill/` below that. ErrorCode::invalid_input where it is missing or
+/// Where the module is: in the directory PIPESTILL_MODULE_DIR (environment), beside libpipestill, or in `pipestill/` below that.
+/// ErrorCode::invalid_input, saying where it was looked for.
+[[nodiscard]] Result<std::filesystem::path> find_torch_module();
+/// Loads the module, once in a process, which costs about half a second; it stays loaded. ErrorCode::invalid_input where it is missing or
 /// of another version. Thread-safe; a failure is not remembered.
 [[nodiscard]] Result<const TorchModule*> load_torch_module();
 

@@ -1,8 +1,5 @@
 #pragma once
 // Options of the embedded models. Needs no libtorch.
-#include <filesystem>
-
-#include "ports/embedded/model_layout.hpp"  // check_model_config, check_model_directory: what `pipestill check` asks
 
 namespace pipestill {
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ports/embedded/capabilities.hpp"
+#include "ports/embedded/library_identity.hpp"
 #include "ports/embedded/student.hpp"
 
 namespace pipestill::embedded {
@@ -67,6 +68,7 @@ class Session final : public TrainingSession {
   }
 
   [[nodiscard]] const TrainingCapabilities& capabilities() const override { return capabilities_; }
+  [[nodiscard]] std::map<std::string, std::string> identity() const override { return library_identity(); }
   [[nodiscard]] ModelUsage usage() const override { return shared_->place.meter->usage(); }
   [[nodiscard]] Result<void> close() override {
     const int outstanding = shared_->outstanding.load();

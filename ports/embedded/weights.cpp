@@ -2,9 +2,9 @@
 
 #include <cmath>
 #include <numbers>
-#include <system_error>
 #include <utility>
 
+#include "ports/embedded/model_files.hpp"
 #include "ports/embedded/random.hpp"
 #include "ports/embedded/safetensors.hpp"
 
@@ -30,49 +30,15 @@ Weights draw_weights(const ModelConfig& config, std::uint64_t seed) {
   return weights;
 }
 
-Result<Weights> load_weights(const std::filesystem::path& directory) {
-  auto config = read_model_config(directory / "config.json");
-  if (!config) return fail(std::move(config.error()));
-  auto file = SafetensorsFile::open(directory / "model.safetensors");
-  if (!file) return fail(std::move(file.error()));
-  Weights weights{make_layout(*config), {}};
-  weights.flat.resize(static_cast<std::size_t>(weights.layout.total));
-  if (auto done = read_tensors(*file, weights.layout, weights.flat); !done) return fail(std::move(done.error()));
-  return weights;
-}
+Result<Weights> load_weights(const std::filesystem::path& directory) { return open_model({directory.string(), ""}, nullptr); }
 
 Result<Weights> open_model(const ModelRef& model, const std::uint64_t* seed) {
-  namespace fs = std::filesystem;
-  std::error_code ignored;
-  const fs::path path = model.model;
-  if (!fs::exists(path, ignored)) return fail(ErrorCode::invalid_input, "the model " + path.string() + " does not exist");
-  const bool is_directory = fs::is_directory(path, ignored);
-  const bool has_weights = is_directory && fs::exists(path / "model.safetensors", ignored);
-  if (model.checkpoint_path.empty() && (has_weights || (is_directory && !seed))) return load_weights(path);
-  if (model.checkpoint_path.empty() && !seed) {
-    return fail(ErrorCode::invalid_input,
-                "the model " + path.string() + " is a configuration without weights; a directory with model.safetensors is needed");
-  }
-
-  auto config = read_model_config(is_directory ? path / "config.json" : path);
-  if (!config) return fail(std::move(config.error()));
-  if (model.checkpoint_path.empty()) return draw_weights(*config, *seed);
-
-  const fs::path checkpoint = model.checkpoint_path;
-  auto file_path = checkpoint;
-  if (fs::is_directory(checkpoint, ignored)) {
-    file_path = checkpoint / "model.safetensors";
-    if (fs::exists(checkpoint / "config.json", ignored)) {
-      auto own = read_model_config(checkpoint / "config.json");
-      if (!own) return fail(std::move(own.error()));
-      if (*own != *config)
-        return fail(ErrorCode::invalid_input,
-                    "the checkpoint " + checkpoint.string() + " has another config.json than the model " + path.string());
-    }
-  }
-  auto file = SafetensorsFile::open(file_path);
+  const auto files = find_model_files(model, seed != nullptr);
+  if (!files) return fail(files.error());
+  if (!files->weights) return draw_weights(files->config, *seed);
+  auto file = SafetensorsFile::open(*files->weights);
   if (!file) return fail(std::move(file.error()));
-  Weights weights{make_layout(*config), {}};
+  Weights weights{make_layout(files->config), {}};
   weights.flat.resize(static_cast<std::size_t>(weights.layout.total));
   if (auto done = read_tensors(*file, weights.layout, weights.flat); !done) return fail(std::move(done.error()));
   return weights;

@@ -28,8 +28,7 @@ struct Weights {
 /// Weights from a directory in the Hugging Face layout.
 [[nodiscard]] Result<Weights> load_weights(const std::filesystem::path& directory);
 
-/// What ModelRef means here: `model` is a model directory or a config.json; `checkpoint_path`, a model directory of the same
-/// shape or a file *.safetensors, replaces the weights. A configuration alone needs `seed`, and without one is an error.
+/// The weights that find_model_files() finds, or fresh ones. A configuration alone needs `seed`, and without one is an error.
 [[nodiscard]] Result<Weights> open_model(const ModelRef& model, const std::uint64_t* seed);
 
 /// Cosines and sines of the rotary angles position * theta^(-2 j / head_dim), each [positions, head_dim / 2].

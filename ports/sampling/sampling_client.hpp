@@ -1,7 +1,9 @@
 #pragma once
 // The sampling port: a model that answers prompts. Teachers are reached through it, and so is a student's snapshot.
+#include <map>
 #include <memory>
 #include <stop_token>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -30,7 +32,8 @@ struct ScoreRequest {
   int top_k = 0;
 };
 
-/// own[i] = log p(token i | tokens before it); own[0] is always missing. top[i]: at most top_k (token, log-probability), best first.
+/// own[i] = log p(token i | tokens before it); own[0] is always missing. Where top_k > 0, top[i] holds at most top_k
+/// (token, log-probability) for position i, best first, and top[0] nothing.
 struct Score {
   std::vector<Logprob> own = {};
   std::vector<std::vector<std::pair<Token, float>>> top = {};
@@ -49,6 +52,8 @@ class SamplingSession {
   virtual void compute_logprobs(ScoreRequest request, std::stop_token stop, Completion<Score> done) = 0;
 
   [[nodiscard]] virtual const SamplingCapabilities& capabilities() const = 0;
+  /// What the bits of its answers depend on beside the request: library versions, instruction set. By name.
+  [[nodiscard]] virtual std::map<std::string, std::string> identity() const { return {}; }
   [[nodiscard]] virtual ModelUsage usage() const = 0;
   /// Frees what the backend holds. No request may be outstanding. A second call does nothing and succeeds.
   [[nodiscard]] virtual Result<void> close() = 0;
@@ -59,6 +64,11 @@ class SamplingClient {
  public:
   virtual ~SamplingClient() = default;
   virtual void start_session(ModelRef model, std::stop_token stop, Completion<std::unique_ptr<SamplingSession>> done) = 0;
+  /// Whether start_session may be expected to succeed, as far as can be told without opening the model; costs nothing.
+  [[nodiscard]] virtual Result<void> check(const ModelRef& model) const {
+    (void)model;
+    return {};
+  }
   /// Before a session is open; costs nothing.
   [[nodiscard]] virtual SamplingCapabilities capabilities() const = 0;
 };

@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "ports/embedded/capabilities.hpp"
+#include "ports/embedded/late_client.hpp"
+#include "ports/embedded/model_files.hpp"
 #include "ports/embedded/torch_module.hpp"
 
 namespace pipestill {
@@ -20,11 +22,31 @@ Description describe_torch_sampling() {
 
 SamplingCapabilities torch_sampling_capabilities() { return embedded::sampling_capabilities(); }
 
+namespace {
+
+class TorchClient final : public SamplingClient {
+ public:
+  explicit TorchClient(TorchOptions options) : late_(&embedded::TorchModule::make_sampling_client, options) {}
+
+  void start_session(ModelRef model, std::stop_token stop, Completion<std::unique_ptr<SamplingSession>> done) override {
+    late_.with_client([model = std::move(model), stop, done = std::move(done)](Result<std::shared_ptr<SamplingClient>> client) mutable {
+      if (client) (*client)->start_session(std::move(model), stop, std::move(done));
+      else done(fail(std::move(client.error())));
+    });
+  }
+  Result<void> check(const ModelRef& model) const override { return embedded::check_model(model, false); }
+  SamplingCapabilities capabilities() const override { return embedded::sampling_capabilities(); }
+
+ private:
+  embedded::LateClient<SamplingClient> late_;
+};
+
+}  // namespace
+
 Result<std::shared_ptr<SamplingClient>> make_torch_sampling_client(TorchOptions options) {
   if (auto sound = embedded::check_torch_options(options); !sound) return fail(std::move(sound.error()));
-  auto module = embedded::load_torch_module();
-  if (!module) return fail(std::move(module.error()));
-  return (*module)->make_sampling_client(options);
+  if (auto module = embedded::find_torch_module(); !module) return fail(std::move(module.error()));
+  return std::make_shared<TorchClient>(options);
 }
 
 }  // namespace pipestill

@@ -10,7 +10,7 @@ class logger;
 
 namespace pipestill {
 
-/// Events at level debug, metrics at level info, spans nowhere. Wants stage detail if the logger shows debug.
+/// Events at level debug, the numbers among the metrics at level info (digests and the like are for metrics.jsonl), spans nowhere. Wants stage detail if the logger shows debug.
 class SpdlogTelemetry final : public Telemetry {
  public:
   /// Metrics of every step that `log_every` divides; 0: of none.

@@ -13,8 +13,8 @@ namespace pipestill {
 [[nodiscard]] Description describe_torch_training();
 /// What its capabilities() will say; loads nothing.
 [[nodiscard]] TrainingCapabilities torch_training_capabilities();
-/// Loads the module on the first call, which takes about half a second. ErrorCode::invalid_input if it is missing, or for options out of
-/// range. The client computes on one thread of its own, on which completions are called too; its sessions and their requests keep that
+/// Loads nothing yet: the first start_session loads the module, which takes about half a second. ErrorCode::invalid_input if the module is
+/// missing, or for options out of range. The client computes on one thread of its own, on which completions are called too; its sessions and their requests keep that
 /// thread alive.
 [[nodiscard]] Result<std::shared_ptr<TrainingClient>> make_torch_training_client(TorchOptions options);
 

@@ -62,7 +62,7 @@ class TrainingSession {
   virtual void forward_backward(std::vector<Datum> datums, Loss loss, std::stop_token stop, Completion<ForwardBackwardOutput> done) = 0;
   /// The loss alone.
   virtual void forward(std::vector<Datum> datums, Loss loss, std::stop_token stop, Completion<ForwardBackwardOutput> done) = 0;
-  /// One optimizer step on the accumulated gradient, which is zero afterwards. Where the last forward_backward failed or was cancelled, it
+  /// One optimizer step on the accumulated gradient, which is zero afterwards. Where a forward_backward since the last one failed or was cancelled, it
   /// changes nothing, forgets the gradient and fails too: the two may be submitted back to back.
   virtual void optim_step(AdamParams params, std::stop_token stop, Completion<OptimStepOutput> done) = 0;
   /// The weights of this moment, as a sampler; later steps do not change it.
@@ -76,6 +76,8 @@ class TrainingSession {
   virtual void weights_digest(std::stop_token stop, Completion<std::string> done) = 0;
 
   [[nodiscard]] virtual const TrainingCapabilities& capabilities() const = 0;
+  /// What the bits of its answers depend on beside the request: library versions, instruction set. By name.
+  [[nodiscard]] virtual std::map<std::string, std::string> identity() const { return {}; }
   [[nodiscard]] virtual ModelUsage usage() const = 0;  ///< of training and of its snapshots' sampling
   /// No operation may be outstanding. A second call does nothing and succeeds.
   [[nodiscard]] virtual Result<void> close() = 0;
@@ -87,6 +89,11 @@ class TrainingClient {
   virtual ~TrainingClient() = default;
   /// `model.model` names a configuration alone (random weights, drawn from `init_seed`) or a model with weights.
   virtual void start_session(ModelRef model, std::uint64_t init_seed, std::stop_token stop, Completion<std::unique_ptr<TrainingSession>> done) = 0;
+  /// Whether start_session may be expected to succeed, as far as can be told without opening the model; costs nothing.
+  [[nodiscard]] virtual Result<void> check(const ModelRef& model) const {
+    (void)model;
+    return {};
+  }
   /// Before a session is open; costs nothing.
   [[nodiscard]] virtual TrainingCapabilities capabilities() const = 0;
 };

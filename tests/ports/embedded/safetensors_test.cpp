@@ -1,3 +1,4 @@
+#include "ports/embedded/model_files.hpp"
 #include "ports/embedded/safetensors.hpp"
 
 #include <doctest/doctest.h>
@@ -132,23 +133,23 @@ TEST_CASE("a model directory is checked against its configuration without readin
   write_text(directory.path() / "config.json", to_json(config));
   const auto file = directory.path() / "model.safetensors";
 
-  CHECK_FALSE(check_model_directory(directory.path()));
+  CHECK_FALSE(embedded::check_model({directory.path().string(), ""}, false));
   REQUIRE(write_safetensors(file, views, {}));
-  CHECK(check_model_directory(directory.path()).has_value());
-  CHECK(check_model_config(directory.path() / "config.json").has_value());
+  CHECK(embedded::check_model({directory.path().string(), ""}, false).has_value());
+  CHECK(embedded::check_model({(directory.path() / "config.json").string(), ""}, true).has_value());
 
   auto fewer = views;
   fewer.pop_back();
   REQUIRE(write_safetensors(file, fewer, {}));
-  CHECK(check_model_directory(directory.path()).error().message.find("lacks the tensor \"model.norm.weight\"") != std::string::npos);
+  CHECK(embedded::check_model({directory.path().string(), ""}, false).error().message.find("lacks the tensor \"model.norm.weight\"") != std::string::npos);
   auto other = views;
   std::swap(other[0].shape[0], other[0].shape[1]);
   REQUIRE(write_safetensors(file, other, {}));
-  CHECK(check_model_directory(directory.path()).error().message.find("has shape [32, 40]") != std::string::npos);
+  CHECK(embedded::check_model({directory.path().string(), ""}, false).error().message.find("has shape [32, 40]") != std::string::npos);
   auto more = views;
   more.push_back({"model.layers.0.self_attn.q_proj.bias", {1}, std::span(flat).first(1)});
   REQUIRE(write_safetensors(file, more, {}));
-  CHECK(check_model_directory(directory.path()).error().message.find("q_proj.bias") != std::string::npos);
+  CHECK(embedded::check_model({directory.path().string(), ""}, false).error().message.find("q_proj.bias") != std::string::npos);
 }
 
 TEST_CASE("the digest sees names, shapes and every bit, and not the order") {

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <future>
+
 #include <cstdlib>
 
 #include "tests/ports/embedded/support.hpp"
@@ -20,11 +22,17 @@ TEST_CASE("a file that is no module is one clear sentence") {
   const TemporaryDirectory directory;
   write_text(directory.path() / "pipestill_torch.so", "not a shared object");
   ::setenv("PIPESTILL_MODULE_DIR", directory.path().c_str(), 1);
-  const auto client = make_torch_sampling_client({});
+  const auto client = make_torch_sampling_client({});  // loads nothing yet
+  REQUIRE(client);
+  std::promise<Error> answered;
+  (*client)->start_session({directory.path().string(), ""}, {}, Completion<std::unique_ptr<SamplingSession>>([&](auto session) {
+                             REQUIRE_FALSE(session);
+                             answered.set_value(session.error());
+                           }));
+  const auto error = answered.get_future().get();
   ::unsetenv("PIPESTILL_MODULE_DIR");
-  REQUIRE_FALSE(client);
-  CHECK(client.error().code == ErrorCode::invalid_input);
-  CHECK(client.error().message.starts_with("cannot load the embedded models: "));
+  CHECK(error.code == ErrorCode::invalid_input);
+  CHECK(error.message.starts_with("cannot load the embedded models: "));
 }
 
 TEST_CASE("descriptions and capabilities need no module") {

@@ -1,0 +1,61 @@
+#include "ports/embedded/model_files.hpp"
+
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "ports/embedded/model_layout.hpp"
+#include "ports/embedded/safetensors.hpp"
+
+namespace fs = std::filesystem;
+
+namespace pipestill::embedded {
+namespace {
+
+constexpr auto kConfig = "config.json";
+constexpr auto kWeights = "model.safetensors";
+
+/// The weights' file of a checkpoint, whose own configuration, if it has one, must be the model's.
+Result<fs::path> find_checkpoint(const fs::path& checkpoint, const fs::path& model, const ModelConfig& config) {
+  std::error_code ignored;
+  if (!fs::is_directory(checkpoint, ignored)) return checkpoint;
+  if (fs::exists(checkpoint / kConfig, ignored)) {
+    const auto own = read_model_config(checkpoint / kConfig);
+    if (!own) return fail(own.error());
+    if (*own != config) return fail(ErrorCode::invalid_input, "the checkpoint " + checkpoint.string() + " has another config.json than the model " + model.string());
+  }
+  return checkpoint / kWeights;
+}
+
+}  // namespace
+
+Result<ModelFiles> find_model_files(const ModelRef& model, bool may_be_fresh) {
+  std::error_code ignored;
+  const fs::path path = model.model;
+  if (!fs::exists(path, ignored)) return fail(ErrorCode::invalid_input, "the model " + path.string() + " does not exist");
+  const bool is_directory = fs::is_directory(path, ignored);
+  auto config = read_model_config(is_directory ? path / kConfig : path);
+  if (!config) return fail(std::move(config.error()));
+  ModelFiles files{.config = *std::move(config), .weights = std::nullopt};
+  if (!model.checkpoint_path.empty()) {
+    auto checkpoint = find_checkpoint(model.checkpoint_path, path, files.config);
+    if (!checkpoint) return fail(std::move(checkpoint.error()));
+    files.weights = *std::move(checkpoint);
+  } else if (is_directory && (!may_be_fresh || fs::exists(path / kWeights, ignored))) {
+    files.weights = path / kWeights;
+  } else if (!may_be_fresh) {
+    return fail(ErrorCode::invalid_input, "the model " + path.string() + " is a configuration without weights; a directory with model.safetensors is needed");
+  }
+  return files;
+}
+
+Result<void> check_model(const ModelRef& model, bool may_be_fresh) {
+  const auto files = find_model_files(model, may_be_fresh);
+  if (!files) return fail(files.error());
+  if (!files->weights) return {};
+  const auto file = SafetensorsFile::open(*files->weights);
+  if (!file) return fail(file.error());
+  return check_tensors(*file, make_layout(files->config));
+}
+
+}  // namespace pipestill::embedded
