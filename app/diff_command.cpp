@@ -29,7 +29,8 @@ int run_diff(const Arguments& arguments) {
     }
     std::puts(boost::json::serialize(out).c_str());
   } else if (!difference) {
-    std::printf("identical: %llu steps and the final weights\n", static_cast<unsigned long long>(compared->steps));
+    std::printf("identical: %llu steps%s\n", static_cast<unsigned long long>(compared->steps),
+                compared->has_weights ? " and the final weights" : "; neither run has final weights");
   } else {
     const auto where = difference->step ? "first difference at step " + std::to_string(*difference->step)
                                         : "all " + std::to_string(compared->steps) + " steps are equal, and yet the runs differ";

@@ -36,19 +36,20 @@ Result<std::shared_ptr<const Renderer>> choose_renderer(const std::optional<std:
 }
 
 Result<EvaluationResult> evaluate(const Arguments& arguments, const std::stop_token& stop) {
+  const auto clock = std::make_shared<SystemClock>();
+  auto client = make_sampling_client({{"client", "torch"}}, clock);
+  if (!client) return fail(std::move(client.error()));
+  if (auto sound = (*client)->check({arguments.model, ""}); !sound) return fail(std::move(sound.error()));
   auto tokenizer = Tokenizer::load(arguments.tokenizer.empty() ? arguments.model : arguments.tokenizer);
   if (!tokenizer) return fail(std::move(tokenizer.error()));
   auto renderer = choose_renderer(arguments.renderer, *tokenizer);
   if (!renderer) return fail(std::move(renderer.error()));
   auto data = open_dataset(arguments.data);
   if (!data) return fail(std::move(data.error()));
-  const auto clock = std::make_shared<SystemClock>();
   auto options = arguments.options;
   options.limit = arguments.limit;
   auto evaluator = Evaluator::make(**data, *renderer, clock, options);
   if (!evaluator) return fail(std::move(evaluator.error()));
-  auto client = make_sampling_client({{"client", "torch"}}, clock);
-  if (!client) return fail(std::move(client.error()));
   auto opened = await<std::unique_ptr<SamplingSession>>(
       *clock, [&](Completion<std::unique_ptr<SamplingSession>> done) { (*client)->start_session({arguments.model, ""}, stop, std::move(done)); });
   if (!opened) return fail(std::move(opened.error()));

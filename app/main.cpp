@@ -1,6 +1,8 @@
 // pipestill: arguments, progress line, exit codes. What it does stands in nodes/.
 #include <cstdio>
 #include <exception>
+#include <optional>
+#include <string>
 
 #include "app/commands.hpp"
 #include "app/exit_status.hpp"
@@ -13,6 +15,17 @@ int report(const Error& error) {
 }
 
 namespace {
+
+/// The first word, where it is no command: CLI11 would only say that a command is missing.
+std::optional<std::string> unknown_command(const CLI::App& program, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return std::nullopt;
+  std::string commands;
+  for (const auto* command : program.get_subcommands([](const CLI::App*) { return true; })) {
+    if (command->check_name(argv[1])) return std::nullopt;
+    commands += (commands.empty() ? "" : ", ") + command->get_name();
+  }
+  return "there is no command \"" + std::string(argv[1]) + "\", only " + commands;
+}
 
 int run_program(int argc, char** argv) {
   CLI::App program("Distils language models: a teacher's sampling of the next batch overlaps the student's training on this one,\n"
@@ -29,6 +42,7 @@ int run_program(int argc, char** argv) {
   add_order(program, action);
   add_eval(program, action);
   add_diff(program, action);
+  if (auto message = unknown_command(program, argc, argv)) return report({ErrorCode::invalid_input, *std::move(message)});
   try {
     program.parse(argc, argv);
   } catch (const CLI::CallForHelp& e) {

@@ -13,8 +13,8 @@ void RecipeArguments::add_to(CLI::App& command) {
 }
 
 Result<Recipe> RecipeArguments::read() const {
-  if (schedule == "sequential" && depth && *depth != 1) {
-    return fail(ErrorCode::invalid_input, "--schedule sequential has one batch in flight, and --depth " + std::to_string(*depth) + " asks for another number: leave one of them out");
+  if (schedule == "sequential" && depth && *depth != "1") {
+    return fail(ErrorCode::invalid_input, "--schedule sequential has one batch in flight, and --depth " + *depth + " asks for another number: leave one of them out");
   }
   std::vector<Override> overrides;
   for (const auto& text : sets) {
@@ -24,8 +24,8 @@ Result<Recipe> RecipeArguments::read() const {
   }
   // The flags come last: they are the more particular word.
   if (schedule == "sequential") overrides.push_back({"engine.depth", "1"});
-  if (depth) overrides.push_back({"engine.depth", std::to_string(*depth)});
-  if (threads) overrides.push_back({"engine.threads", std::to_string(*threads)});
+  if (depth) overrides.push_back({"engine.depth", *depth});
+  if (threads) overrides.push_back({"engine.threads", *threads});
   if (seed) overrides.push_back({"seed", *seed});
   if (trace) overrides.push_back({"telemetry.trace", "true"});
   return read_recipe(recipe, overrides);

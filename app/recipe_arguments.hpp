@@ -11,8 +11,7 @@ namespace pipestill::app {
 
 struct RecipeArguments {
   std::string recipe;
-  std::optional<std::string> schedule, seed;
-  std::optional<std::size_t> depth, threads;
+  std::optional<std::string> schedule, seed, depth, threads;  // as they were typed: the recipe checks them
   std::vector<std::string> sets;
   bool trace = false;
 

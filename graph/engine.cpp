@@ -20,10 +20,12 @@ RunReport refused(std::string message) {
 /// What a stop request reaches: the run while it lives, and nothing afterwards.
 class StopSwitch {
  public:
-  explicit StopSwitch(detail::Run& run) : run_(&run) {}
+  StopSwitch(detail::Run& run, std::function<void()> on_cut) : run_(&run), on_cut_(std::move(on_cut)) {}
   void cut_now() {
     std::lock_guard lock(mutex_);
-    if (run_) run_->cut_now();
+    if (!run_) return;
+    run_->cut_now();
+    if (on_cut_) on_cut_();
   }
   void disarm() {
     std::lock_guard lock(mutex_);
@@ -31,13 +33,14 @@ class StopSwitch {
   }
 
  private:
-  std::mutex mutex_;  // guards run_, and keeps the run alive while it is cut
+  std::recursive_mutex mutex_;  // guards run_, and keeps the run alive while it is cut; what a cut calls may ask for a cut itself
   detail::Run* run_;
+  const std::function<void()> on_cut_;
 };
 
 RunReport run_flow(detail::Plan plan, const EngineOptions& options, Clock& clock) {
   detail::Run run(std::move(plan), options, clock);
-  const auto stop_switch = std::make_shared<StopSwitch>(run);  // shared with a timer that may outlive this call
+  const auto stop_switch = std::make_shared<StopSwitch>(run, options.on_cut);  // shared with a timer that may outlive this call
   {
     const std::stop_callback on_stop(options.stop, [&clock, stop_switch, grace = options.stop_grace] {
       clock.call_at(clock.now() + grace, [stop_switch] { stop_switch->cut_now(); });
@@ -70,6 +73,9 @@ RunReport run(ClosedFlow flow, const EngineOptions& given) {
   auto plan = std::move(flow).plan();
   for (const auto& stage : plan.stages) {
     if (stage.limit == 0) return refused("stage " + stage.name + " has limit 0: at least 1 batch must find a place");
+    if ((stage.publishes || stage.commits) && stage.limit != 1) {
+      return refused("stage " + stage.name + " has limit " + std::to_string(stage.limit) + ": one that commits or publishes takes 1 batch at a time, or its order would depend on timing");
+    }
   }
 
   OpenSessions sessions(*clock, options.trace);

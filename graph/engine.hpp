@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -36,6 +37,8 @@ struct EngineOptions {
   std::shared_ptr<Clock> clock = nullptr;
   Trace* trace = nullptr;                       ///< outlives the run; null costs nothing
   std::shared_ptr<Monitor> monitor = nullptr;   ///< shows the run while it goes on
+  /// Called when a stop makes the cut (at once, or after the grace), maybe more than once: what only observes may now be dropped.
+  std::function<void()> on_cut = nullptr;
 };
 
 /// Where a stage's messages spent their time. Sums over messages; tombstones are not counted.

@@ -18,6 +18,8 @@ std::optional<RunReport::Failure> run_as_stage(const std::string& name, Clock& c
     result = f();
   } catch (const std::exception& e) {
     result = fail(ErrorCode::internal, std::string("unexpected exception: ") + e.what());
+  } catch (...) {
+    result = fail(ErrorCode::internal, "unexpected exception of an unknown type");
   }
   span.ended = clock.now();
   if (result) {

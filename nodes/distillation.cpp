@@ -41,6 +41,7 @@ struct FlowParts {
   std::shared_ptr<const Evaluator> evaluator = nullptr;
   std::shared_ptr<OverlapMeter> overlap = nullptr;
   std::shared_ptr<RunTotals> totals = nullptr;
+  std::stop_token cut = {};  // requested when a stop's grace is over
 };
 
 std::size_t engine_threads(const Recipe& recipe) {
@@ -108,7 +109,7 @@ class FlowBuilder {
                         .then("forward_backward", graph::in_sequence(1), std::move(trainer), tag);
     if (evaluation_every == 0) return std::move(training).into("metrics_sink", std::move(sink));
     return std::move(training)
-        .then("evaluation", graph::in_sequence(1), Evaluation(parts_.evaluator, options_.on_evaluation, ports_.clock))
+        .then("evaluation", graph::in_sequence(1), Evaluation(parts_.evaluator, options_.on_evaluation, parts_.cut, ports_.clock))
         .into("metrics_sink", std::move(sink));
   }
 
@@ -216,6 +217,7 @@ class Distillation {
   }
 
   void run_flow() {
+    parts_.cut = cut_.get_token();
     auto flow = FlowBuilder(recipe_, ports_, options_, parts_).build();
     parts_.initial_student.reset();  // the flow's own now: a snapshot lives no longer than somebody reads it
     const auto teacher_before = parts_.teacher ? parts_.teacher->usage() : ModelUsage{};
@@ -229,7 +231,8 @@ class Distillation {
                                                .stop_grace = recipe_.engine.stop_grace,
                                                .clock = ports_.clock,
                                                .trace = trace_.get(),
-                                               .monitor = options_.monitor});
+                                               .monitor = options_.monitor,
+                                               .on_cut = [this] { cut_.request_stop(); }});
     summary_.cpu_s = process_cpu_seconds() - cpu_before;
     summary_.wall_s = static_cast<double>(report.wall.count()) / 1e9;
     if (parts_.teacher) summary_.teacher = parts_.teacher->usage() - teacher_before;
@@ -291,6 +294,7 @@ class Distillation {
   const DistillationOptions& options_;
   std::stop_source abort_;  // either kind of stop; for what is not inside the flow
   std::stop_callback<std::function<void()>> on_stop_, on_stop_now_;
+  std::stop_source cut_;  // a stop's grace is over
   std::unique_ptr<StageTrace> trace_;
   std::shared_ptr<TeacherSession> teacher_;
   std::shared_ptr<StudentSession> student_;

@@ -3,12 +3,30 @@
 #include <utility>
 
 #include "nodes/describe.hpp"
+#include "nodes/guarded.hpp"
 
 namespace pipestill {
+namespace {
 
-Evaluation::Evaluation(std::shared_ptr<const Evaluator> evaluator, std::function<void(const EvaluationRecord&)> report,
+/// One token for two reasons to stop.
+struct EitherStop {
+  struct Forward {
+    std::stop_source to;
+    void operator()() const {
+      auto source = to;  // what the request brings about may end this object
+      source.request_stop();
+    }
+  };
+  EitherStop(const std::stop_token& a, const std::stop_token& b) : on_a(a, Forward{source}), on_b(b, Forward{source}) {}
+  std::stop_source source;
+  std::stop_callback<Forward> on_a, on_b;
+};
+
+}  // namespace
+
+Evaluation::Evaluation(std::shared_ptr<const Evaluator> evaluator, std::function<void(const EvaluationRecord&)> report, std::stop_token abandon,
                        std::shared_ptr<Clock> clock)
-    : evaluator_(std::move(evaluator)), report_(std::move(report)), clock_(std::move(clock)) {}
+    : evaluator_(std::move(evaluator)), report_(std::move(report)), abandon_(std::move(abandon)), clock_(std::move(clock)) {}
 
 Description Evaluation::describe() { return describe_evaluation(); }
 
@@ -18,11 +36,18 @@ void Evaluation::operator()(StepResult result, graph::Context& context, Completi
     clock_->call_at(clock_->now(), [result = std::move(result), done] { done(result); });
     return;
   }
-  evaluator_->evaluate(std::move(snapshot), context.stop,
-                       Completion<EvaluationResult>([evaluator = evaluator_, report = report_, result = std::move(result),
+  const auto stop = std::make_shared<EitherStop>(context.stop, abandon_);
+  const auto token = stop->source.get_token();
+  evaluator_->evaluate(std::move(snapshot), token,
+                       Completion<EvaluationResult>([evaluator = evaluator_, report = report_, abandon = abandon_, stop, result = std::move(result),
                                                      done](Result<EvaluationResult> evaluated) {
+                         if (!evaluated && evaluated.error().code == ErrorCode::cancelled && abandon.stop_requested()) return done(result);
                          if (!evaluated) return done(fail(std::move(evaluated.error())));
-                         if (report) report({EvaluationRecord::When::during, result.at.step + 1, *std::move(evaluated)});
+                         auto reported = guarded("on_evaluation", [&]() -> Result<void> {
+                           if (report) report({EvaluationRecord::When::during, result.at.step + 1, *std::move(evaluated)});
+                           return {};
+                         });
+                         if (!reported) return done(fail(std::move(reported.error())));
                          done(result);
                        }));
 }

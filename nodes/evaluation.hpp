@@ -2,6 +2,7 @@
 // evaluation: measures the student now and then, while it goes on learning.
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 
 #include "graph/base/clock.hpp"
@@ -20,12 +21,14 @@ struct EvaluationRecord {
   EvaluationResult result;
 };
 
-/// An asynchronous stage in sequence, before the sink (graph/stage.hpp): where a batch carries a snapshot it is evaluated and let go, and
-/// what comes out goes to `report`, from any thread; the batch itself passes unchanged. A failed evaluation fails the batch.
+/// An asynchronous stage in sequence, before the sink (graph/stage.hpp): where a batch carries a snapshot it is evaluated and let go, and what
+/// comes out goes to `report`, from any thread; the batch itself passes unchanged. A failed evaluation fails the batch; one that `abandon`
+/// stopped is forgotten: what was trained counts, and nobody waits to see how well.
 class Evaluation {
  public:
   using Output = StepResult;
-  Evaluation(std::shared_ptr<const Evaluator> evaluator, std::function<void(const EvaluationRecord&)> report, std::shared_ptr<Clock> clock);
+  Evaluation(std::shared_ptr<const Evaluator> evaluator, std::function<void(const EvaluationRecord&)> report, std::stop_token abandon,
+             std::shared_ptr<Clock> clock);
   static Description describe();
 
   void operator()(StepResult result, graph::Context& context, Completion<StepResult> done) const;
@@ -33,6 +36,7 @@ class Evaluation {
  private:
   std::shared_ptr<const Evaluator> evaluator_;
   std::function<void(const EvaluationRecord&)> report_;
+  std::stop_token abandon_;
   std::shared_ptr<Clock> clock_;
 };
 

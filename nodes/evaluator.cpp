@@ -4,6 +4,7 @@
 #include <atomic>
 #include <utility>
 
+#include "nodes/guarded.hpp"
 #include "nodes/await.hpp"
 #include "nodes/request_queue.hpp"
 #include "ports/dataset/conversation.hpp"
@@ -44,7 +45,7 @@ class Evaluator::Count {
   void answered(std::size_t i, Result<SampledSequence> answer) {
     const auto& row = evaluator_.rows_[i];
     if (answer) {
-      const auto parsed = evaluator_.renderer_->parse_response(answer->tokens);
+      const auto parsed = guarded("the renderer", [&] { return evaluator_.renderer_->parse_response(answer->tokens); });
       // An answer that cannot be parsed is a wrong one, not an accident.
       if (parsed && parsed->termination == Termination::stop_sequence && parsed->message.content == row.reference) matches_.fetch_add(1);
     } else {

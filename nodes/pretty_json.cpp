@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <boost/json/serialize.hpp>
+#include <cmath>
+
+#include <spdlog/fmt/fmt.h>
 
 namespace pipestill {
 namespace {
@@ -30,6 +33,8 @@ void write(const boost::json::value& value, std::string indent, std::string& out
       separator = ",\n";
     }
     out += "\n" + indent + "]";
+  } else if (const auto* number = value.if_double(); number && std::isfinite(*number)) {
+    out += fmt::format("{}", *number);  // the shortest text that reads back as the same number; Boost.JSON would write 1E-1
   } else {
     out += boost::json::serialize(value);
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "graph/base/completion.hpp"
+#include "nodes/guarded.hpp"
 #include "nodes/messages.hpp"
 
 namespace pipestill {
@@ -30,7 +31,11 @@ class RowGather {
     for (auto& error : errors_) {
       if (error) return done_(fail(*std::move(error)));
     }
-    finish_(batch_);
+    auto finished = guarded("telemetry", [this]() -> Result<void> {
+      finish_(batch_);
+      return {};
+    });
+    if (!finished) return done_(fail(std::move(finished.error())));
     done_(std::move(batch_));
   }
 

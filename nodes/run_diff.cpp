@@ -93,6 +93,7 @@ Result<RunComparison> compare_runs(const fs::path& run_a, const fs::path& run_b)
   if (!digest_a) return fail(std::move(digest_a.error()));
   auto digest_b = weights_digest(run_b);
   if (!digest_b) return fail(std::move(digest_b.error()));
+  comparison.has_weights = *digest_a != "null";
   if (*digest_a != *digest_b) comparison.difference = RunDifference{std::nullopt, "weights_digest", *digest_a, *digest_b};
   return comparison;
 }

@@ -16,7 +16,8 @@ struct RunDifference {
 };
 
 struct RunComparison {
-  std::uint64_t steps = 0;  ///< compared and equal
+  std::uint64_t steps = 0;   ///< compared and equal
+  bool has_weights = false;  ///< the runs ended with weights, as failed ones do not
   std::optional<RunDifference> difference;
 };
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "nodes/describe.hpp"
+#include "nodes/guarded.hpp"
 #include "nodes/row_gather.hpp"
 
 namespace pipestill {
@@ -45,7 +46,7 @@ void StudentInference::operator()(PromptBatch prompts, graph::Context& context, 
     if (!requests[i]) continue;
     student->sampler->sample(
         *std::move(requests[i]), stop, Completion<SampledSequence>([options = options_, gather, i](Result<SampledSequence> answer) {
-          gather->answered(i, take_answer(gather->row(i), std::move(answer), options->policies, *options->prompts.renderer, true));
+          gather->answered(i, guarded("the renderer", [&] { return take_answer(gather->row(i), std::move(answer), options->policies, *options->prompts.renderer, true); }));
         }));
   }
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "nodes/describe.hpp"
+#include "nodes/guarded.hpp"
 #include "nodes/row_gather.hpp"
 
 namespace pipestill {
@@ -79,7 +80,7 @@ void TeacherInference::operator()(PromptBatch prompts, graph::Context& context, 
         request.params.seed = gather->row(i).row.seed;
         request.params.stop = stop_sequences;
         Completion<SampledSequence> answered([options = options_, gather, i](Result<SampledSequence> answer) {
-          gather->answered(i, take_answer(gather->row(i), std::move(answer), options->policies, *options->prompts.renderer, false));
+          gather->answered(i, guarded("the renderer", [&] { return take_answer(gather->row(i), std::move(answer), options->policies, *options->prompts.renderer, false); }));
         });
         options_->queue.sample({seq, i}, std::move(request), stop, std::move(answered), std::move(on_sent));
       });

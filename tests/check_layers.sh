@@ -6,7 +6,7 @@ bad=0
 # complain WHAT WHERE-PATTERN FORBIDDEN-PATTERN [ALLOWED-PATTERN]
 complain() {
   local hits
-  hits=$(git ls-files -co --exclude-standard -- '*.hpp' '*.cpp' | grep -E "$2" | xargs -r grep -nE "#include [\"<]($3)" | { if [ -n "${4:-}" ]; then grep -vE "$4"; else cat; fi; } || true)
+  hits=$(find graph ports nodes app bench -name '*.[hc]pp' | sort | grep -E "$2" | xargs -r grep -nE "#include [\"<]($3)" | { if [ -n "${4:-}" ]; then grep -vE "$4"; else cat; fi; } || true)
   if [ -n "$hits" ]; then
     printf '%s:\n%s\n' "$1" "$hits"
     bad=1

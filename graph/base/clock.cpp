@@ -58,16 +58,18 @@ struct SystemClock::Timers {
     }
   }
   const std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
-  std::mutex mutex;  // guards queue and the start of thread
+  std::mutex mutex;  // guards queue, is_over and the start of thread
   std::condition_variable changed;
   TimerQueue queue;
   std::jthread thread;
+  bool is_over = false;  // the clock is dying: no new timers
 };
 
 SystemClock::SystemClock() : timers_(std::make_shared<Timers>()), start_(timers_->start) {}
 
 SystemClock::~SystemClock() {
   std::unique_lock lock(timers_->mutex);  // so that the request is not between the thread's check and its wait
+  timers_->is_over = true;
   auto thread = std::move(timers_->thread);
   auto dropped = std::exchange(timers_->queue, {});
   lock.unlock();
@@ -81,6 +83,7 @@ SystemClock::~SystemClock() {
 void SystemClock::call_at(Time when, std::function<void()> f) {
   {
     std::lock_guard lock(timers_->mutex);
+    if (timers_->is_over) return;
     timers_->queue.push(when, std::move(f));
     if (!timers_->thread.joinable()) timers_->thread = std::jthread([t = timers_](const std::stop_token& stop) { t->run(stop); });
   }

@@ -1,5 +1,6 @@
 #include "graph/detail/run.hpp"
 
+#include <cmath>
 #include <exception>
 #include <utility>
 
@@ -14,18 +15,15 @@ Error unexpected() { return {ErrorCode::internal, "unexpected exception of an un
 }  // namespace
 
 std::chrono::nanoseconds DurationHistogram::quantile(double share) const {
-  const auto wanted = static_cast<std::uint64_t>(share * static_cast<double>(total_));
+  if (total_ == 0) return {};
+  const auto rank = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::ceil(share * static_cast<double>(total_))));
   std::uint64_t seen = 0;
-  for (std::size_t b = 0; b < counts_.size(); ++b) {
-    seen += counts_[b];
-    if (seen <= wanted && seen < total_) continue;
-    if (seen == 0) break;
-    if (b < (2u << kSubBits)) return std::chrono::nanoseconds(b);
-    const auto shift = (b >> kSubBits) - 1;
-    const auto low = ((b & ((1u << kSubBits) - 1)) | (1u << kSubBits)) << shift;
-    return std::chrono::nanoseconds(low + (std::uint64_t{1} << shift) / 2);
-  }
-  return {};
+  std::size_t b = 0;
+  while ((seen += counts_[b]) < rank) ++b;
+  if (b < (2u << kSubBits)) return std::chrono::nanoseconds(b);
+  const auto shift = (b >> kSubBits) - 1;
+  const auto low = ((b & ((1u << kSubBits) - 1)) | (1u << kSubBits)) << shift;
+  return std::chrono::nanoseconds(low + (std::uint64_t{1} << shift) / 2);
 }
 
 Run::Run(Plan plan, const EngineOptions& options, Clock& clock)
@@ -109,13 +107,15 @@ void Run::finish(std::size_t stage, Slot& slot, StageSpan span, Result<Payload> 
   const auto& plan = plan_.stages[stage];
   if (result) {
     slot.payload = *std::move(result);
-    if (options_.trace) options_.trace->ended(span);
   } else {
     slot.payload.reset();
-    if (options_.trace) options_.trace->failed(span, result.error());
-    fail_at(slot.context.seq, plan.name, std::move(result.error()));
   }
   tallies_[stage].end(span, true);
+  if (options_.trace) {
+    if (result) options_.trace->ended(span);
+    else options_.trace->failed(span, result.error());
+  }
+  if (!result) fail_at(slot.context.seq, plan.name, std::move(result.error()));
   if (plan.publishes) issue_version(slot, !slot.payload);
   slot.since = span.ended;
 }
@@ -197,7 +197,7 @@ void Run::issue_version(Slot& slot, bool is_tombstone) {
   IssuedVersion version{.lease = {}, .at = clock_.now()};
   std::lock_guard lock(version_mutex_);
   if (!is_tombstone) {
-    if (next) newest_ = std::move(next);
+    if (next) newest_.swap(next);  // the old one may die behind the lock: closing a snapshot can take long
     version.lease = {Version{++published_}, newest_};
   }
   versions_.push_back(std::move(version));

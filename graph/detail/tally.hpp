@@ -1,5 +1,6 @@
 #pragma once
 // Tally: where one stage's messages spend their time.
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -42,13 +43,15 @@ class Tally {
     if (arrived > latest_arrival_) latest_arrival_ = arrived;
     ++begun_;
     if (is_counted && in_service_++ == 0) busy_since_ = now;
-    return is_in_sequence ? latest_arrival_ : arrived;
+    // A later batch may have begun since `now` was read, where batches begin side by side.
+    return is_in_sequence ? std::max(arrived, std::min(latest_arrival_, now)) : arrived;
   }
   void end(const StageSpan& span, bool is_counted) {
     std::lock_guard lock(mutex_);
     ++passed_;
     if (!is_counted) return;
-    if (--in_service_ == 0) busy_ += span.ended - busy_since_;
+    latest_end_ = std::max(latest_end_, span.ended);  // ends are told in any order
+    if (--in_service_ == 0) busy_ += latest_end_ - busy_since_;
     ++messages_;
     service_ += span.ended - span.started;
     order_wait_ += span.in_order - span.arrived;
@@ -71,7 +74,7 @@ class Tally {
 
  private:
   mutable std::mutex mutex_;  // guards all below
-  Clock::Time latest_arrival_{}, busy_since_{};
+  Clock::Time latest_arrival_{}, latest_end_{}, busy_since_{};
   std::uint64_t begun_ = 0, passed_ = 0, messages_ = 0, in_service_ = 0;
   std::chrono::nanoseconds busy_{}, service_{}, order_wait_{}, version_wait_{}, limit_wait_{};
   DurationHistogram histogram_;

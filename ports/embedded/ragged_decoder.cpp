@@ -26,12 +26,13 @@ void KeyValueCache::reset(const ModelConfig& config, int positions) {
   heads_ = config.num_key_value_heads;
   head_dim_ = config.head_dim;
   length_ = 0;
-  capacity_ = std::max(capacity_, kernels::padded_keys(positions));
+  const auto capacity = std::max(capacity_, kernels::padded_keys(positions));
   const auto size = static_cast<std::size_t>(config.num_hidden_layers) * static_cast<std::size_t>(heads_) *
-                    static_cast<std::size_t>(head_dim_) * static_cast<std::size_t>(capacity_);
+                    static_cast<std::size_t>(head_dim_) * static_cast<std::size_t>(capacity);
   // Columns past the last key are read and their results dropped, so they must exist, with any value.
   keys_.resize(size);
   values_.resize(size);
+  capacity_ = capacity;
 }
 
 void RaggedDecoder::plan(std::span<const RaggedRow> rows) {

@@ -224,7 +224,15 @@ void Sampler::admit(Finished& finished) {
     while (!slot.request && !waiting_.empty() && prefill < kPrefillTokens) {
       auto& request = *waiting_.front();
       const auto positions = static_cast<std::int64_t>(request.input.size()) + (request.is_score ? 0 : request.params.max_tokens);
-      slot.cache.reset(config_, static_cast<int>(std::min<std::int64_t>(positions, config_.max_position_embeddings)));
+      try {
+        slot.cache.reset(config_, static_cast<int>(std::min<std::int64_t>(positions, config_.max_position_embeddings)));
+      } catch (const std::bad_alloc&) {  // this request's own affair: it fails, and the next one is tried
+        slot.cache = {};
+        request.fail_with(ErrorCode::backend_failed, "there is no memory for the keys and values of " + std::to_string(positions) + " positions");
+        finished.push_back(std::move(waiting_.front()));
+        waiting_.pop_front();
+        continue;
+      }
       if (request.is_score) {  // nothing stands before the first token
         request.score.own.emplace_back();
         if (request.top_k > 0) request.score.top.emplace_back();

@@ -92,9 +92,12 @@ SampledSequence SimulatedModel::sample(std::span<const Token> prompt, const Samp
   const auto length = shortest + random() % (longest - shortest + 1);
   const auto vocab_size = static_cast<std::uint64_t>(vocab_size_);
 
+  // In a vocabulary of bytes these are the visible characters: a renderer takes spaces away, and an answer of nothing else would be empty.
+  const std::uint64_t first = vocab_size >= 127 ? 33 : 0, choices = vocab_size >= 127 ? 94 : vocab_size;
+
   SampledSequence answer;
   while (answer.tokens.size() + (has_stop_token ? 1 : 0) < length) {
-    std::uint64_t token = random() % vocab_size;
+    std::uint64_t token = first + random() % choices;
     for (std::uint64_t tried = 0; is_stop(static_cast<Token>(token)) && tried < vocab_size; ++tried) token = (token + 1) % vocab_size;
     if (is_stop(static_cast<Token>(token))) break;  // a vocabulary of nothing but stop tokens
     answer.tokens.push_back(static_cast<Token>(token));

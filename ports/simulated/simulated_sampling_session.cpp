@@ -186,13 +186,10 @@ class SimulatedSamplingSession final : public SamplingSession {
   void sample(SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) override {
     const std::uint64_t seed = request.params.seed;
     auto shared = std::make_shared<const SampleRequest>(std::move(request));
-    auto answer = [model = model_, error_rate = options_.error_rate, shared, done]() -> Answer {
+    auto answer = [model = model_, shared, done]() -> Answer {
       const auto& params = shared->params;
       if (params.max_tokens < 1) {
         return {[done] { done(fail(ErrorCode::invalid_input, "max_tokens must be at least 1")); }};
-      }
-      if (fails_by_error_rate(error_rate, params.seed)) {
-        return {[done] { done(fail(ErrorCode::backend_failed, "a simulated failure, as error_rate asks for")); }};
       }
       auto sampled = model.sample(shared->prompt.to_ints(), params);
       const std::uint64_t tokens = sampled.tokens.size();
@@ -219,6 +216,9 @@ class SimulatedSamplingSession final : public SamplingSession {
     auto request = std::make_shared<Request>();
     request->seed = seed;
     request->answer = std::move(answer);
+    if (fails_by_error_rate(options_.error_rate, seed)) {
+      request->answer = [done] { return Answer{[done] { done(fail(ErrorCode::backend_failed, "a simulated failure, as error_rate asks for")); }}; };
+    }
     request->refuse = [done = std::move(done)](Error error) { done(fail(std::move(error))); };
     service_->submit(std::move(request), stop, clock_);
   }

@@ -59,7 +59,7 @@ const std::vector<std::string>& losses() {
 /// What the operations change. One thread at a time: the operation in service, or who holds the queue's mutex between two.
 struct Student {
   SimulatedState state;
-  std::optional<Error> failed_forward_backward = std::nullopt;  ///< if the last one failed or was cancelled
+  std::optional<Error> failed_forward_backward = std::nullopt;  ///< if one since the last optim_step failed or was cancelled
 
   [[nodiscard]] Result<ForwardBackwardOutput> forward(const std::vector<Datum>& datums, const Loss& loss) const {
     if (std::find(losses().begin(), losses().end(), loss.name) == losses().end()) {
@@ -72,7 +72,6 @@ struct Student {
 
   [[nodiscard]] Result<ForwardBackwardOutput> forward_backward(const std::vector<Datum>& datums, const Loss& loss,
                                                                std::int64_t fail_at_step) {
-    failed_forward_backward.reset();
     auto output = forward(datums, loss);
     if (output && std::cmp_equal(state.optim_steps, fail_at_step)) {
       output =
@@ -88,9 +87,8 @@ struct Student {
 
   [[nodiscard]] Result<OptimStepOutput> optim_step(const AdamParams& p) {
     const auto gradient = std::exchange(state.gradient, std::nullopt);
-    if (failed_forward_backward) {
-      return fail(failed_forward_backward->code,
-                  "no optimizer step, because the forward_backward before it failed: " + failed_forward_backward->message);
+    if (const auto failed = std::exchange(failed_forward_backward, std::nullopt)) {
+      return fail(failed->code, "no optimizer step, because the forward_backward before it failed: " + failed->message);
     }
     Sha256 hash;
     hash.field("optim_step").field(bytes_of(state.weights)).field(gradient ? bytes_of(*gradient) : std::string_view{});

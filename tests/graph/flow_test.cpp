@@ -75,6 +75,8 @@ TEST_CASE("a flow cannot run with options that make no sense") {
   const auto flow = [](std::size_t limit) { return from("source", Yield{}).then("same", any_order(limit), Same{}).into("sink", Drop{}); };
   CHECK(run(flow(1), {.depth = 0, .executor = Executor::small}).failure->error.code == ErrorCode::invalid_input);
   CHECK(run(flow(0), {.executor = Executor::small}).failure->error.code == ErrorCode::invalid_input);
+  auto two_at_once = from("source", Yield{}).then("train", in_sequence(2), Start{}, commits).into("sink", Drop{});
+  CHECK(run(std::move(two_at_once), {.executor = Executor::small}).failure->error.code == ErrorCode::invalid_input);
   const auto clock = std::make_shared<SimulatedClock>();
   CHECK(run(flow(1), {.threads = 2, .executor = Executor::small, .clock = clock}).failure->error.code == ErrorCode::invalid_input);
   CHECK(run(flow(1), {.executor = Executor::flow_graph, .clock = clock}).failure->error.code == ErrorCode::invalid_input);

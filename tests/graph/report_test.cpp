@@ -56,6 +56,14 @@ TEST_CASE("quantiles are right within 1/32") {
   CHECK(near(h.quantile(0.50), 500));
   CHECK(near(h.quantile(0.99), 990));
   CHECK(near(h.quantile(1.0), 1000));
+  detail::DurationHistogram two;
+  two.add(1ns);
+  two.add(1000ns);
+  CHECK(two.quantile(0.5) == 1ns);
+  detail::DurationHistogram rare;
+  for (int k = 0; k < 99; ++k) rare.add(10ns);
+  rare.add(1ms);
+  CHECK(rare.quantile(0.99) == 10ns);
 }
 
 TEST_CASE("a monitor shows what is where while the run goes on, and the last state afterwards") {

@@ -125,7 +125,7 @@ if [ "$with_torch" != OFF ]; then
   head -n 100 "$scratch/data/train.jsonl" >accented.jsonl
   sed -i '100s/"content":"/&é/' accented.jsonl
   grep -q é accented.jsonl || fail "the test did not put an accent into the data"
-  failed 2 batch_source 1 1 "$pipestill" run "$example" "${example_data[@]}" --set "dataset.path=$scratch/accented.jsonl" \
+  failed 2 teacher_inference 1 1 "$pipestill" run "$example" "${example_data[@]}" --set "dataset.path=$scratch/accented.jsonl" \
     --set dataset.shuffle=false --set evaluation.limit=10
   expect_sentence accented.jsonl:100: "'é' (U+00E9)"
   rm -rf out

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # What the tests of the program share. Sourced, with the arguments of the test: BIN_DIR SOURCE_DIR [WITH_TORCH: ON or OFF]
 # Needs bash, coreutils, grep, sed and awk; JSON is parsed as well where there is a python3.
 set -euo pipefail

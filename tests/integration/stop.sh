@@ -16,6 +16,10 @@ start() {
 # expect_stop MOST_MS: after the signal
 expect_stop() {
   local status=0 took
+  while kill -0 "$pid" 2>/dev/null; do
+    [ $(($(milliseconds) - signalled)) -le $(($1 + 5000)) ] || fail "$run: still there $(($1 + 5000)) ms after the signal"
+    sleep 0.01
+  done
   wait "$pid" || status=$?
   took=$(($(milliseconds) - signalled))
   expect_equal "$run: exit status" 130 $status

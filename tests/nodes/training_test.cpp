@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <stdexcept>
+
 #include "nodes/datum.hpp"
 #include "nodes/datum_builder.hpp"
 #include "nodes/evaluation.hpp"
@@ -258,7 +260,7 @@ TEST_CASE("the evaluation stage reports where there is a snapshot, lets it go, a
   const auto evaluator = *Evaluator::make(store, kRenderer.renderer, clock, {});
   std::vector<EvaluationRecord> records;
   Evaluation stage(
-      evaluator, [&](const EvaluationRecord& r) { records.push_back(r); }, clock);
+      evaluator, [&](const EvaluationRecord& r) { records.push_back(r); }, {}, clock);
   graph::Context context;
 
   Delivered<StepResult> without;
@@ -277,4 +279,43 @@ TEST_CASE("the evaluation stage reports where there is a snapshot, lets it go, a
   REQUIRE(records.size() == 1);
   CHECK(records[0].step == 5);
   CHECK(records[0].result.metrics.at("exact_match") == 1);
+}
+
+TEST_CASE("an evaluation that a cut abandons is forgotten, and its batch passes; one that the batch's own stop ends fails it") {
+  MemoryStore store({{{"messages", {{{"role", "user"}, {"content", "q"}}, {{"role", "assistant"}, {"content", "42"}}}}}}, "heldout");
+  const auto clock = std::make_shared<SimulatedClock>();
+  const auto evaluator = *Evaluator::make(store, kRenderer.renderer, clock, {});
+  for (const bool is_cut : {true, false}) {
+    CAPTURE(is_cut);
+    std::stop_source cut, own;
+    std::vector<EvaluationRecord> records;
+    Evaluation stage(
+        evaluator, [&](const EvaluationRecord& r) { records.push_back(r); }, cut.get_token(), clock);
+    graph::Context context;
+    context.stop = own.get_token();
+    const auto snapshot = std::make_shared<ManualSampling>();
+    Delivered<StepResult> out;
+    stage({.at = {0, 4, 4}, .snapshot = snapshot}, context, out.completion());
+    CHECK(!out.has());
+    (is_cut ? cut : own).request_stop();
+    snapshot->answer(fail(ErrorCode::cancelled, "stopped"));
+    if (is_cut) CHECK(out.value().at.step == 4);
+    else CHECK(out.error().code == ErrorCode::cancelled);
+    CHECK(records.empty());
+  }
+}
+
+TEST_CASE("an embedder's callback that throws fails the batch and not the process") {
+  MemoryStore store({{{"messages", {{{"role", "user"}, {"content", "q"}}, {{"role", "assistant"}, {"content", "42"}}}}}}, "heldout");
+  const auto clock = std::make_shared<SimulatedClock>();
+  const auto evaluator = *Evaluator::make(store, kRenderer.renderer, clock, {});
+  Evaluation stage(
+      evaluator, [](const EvaluationRecord&) { throw std::runtime_error("no disk"); }, {}, clock);
+  graph::Context context;
+  const auto snapshot = std::make_shared<ManualSampling>();
+  Delivered<StepResult> out;
+  stage({.at = {0, 4, 4}, .snapshot = snapshot}, context, out.completion());
+  snapshot->answer(answer_of("42."));
+  CHECK(out.error().code == ErrorCode::internal);
+  CHECK(out.error().message == "on_evaluation threw an exception: no disk");
 }
