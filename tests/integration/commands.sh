@@ -89,7 +89,7 @@ checked "run --json prints the summary and nothing else"
 
 summary=run/summary.json
 positive() { awk -v x="$(json_value $summary "$1")" 'BEGIN { exit !(x + 0 > 0) }' || fail "$1 is $(json_value $summary "$1"), not a positive number"; }
-a_number() { [[ $(json_value $summary "$1") =~ ^-?[0-9.]+(E-?[0-9]+)?$ ]] || fail "$1 is $(json_value $summary "$1"), not a number"; }
+a_number() { [[ $(json_value $summary "$1") =~ ^-?[0-9.]+([eE]-?[0-9]+)?$ ]] || fail "$1 is $(json_value $summary "$1"), not a number"; }
 for key in wall_s cpu_s tokens_per_s num_tokens num_prompts overlap.busy models.teacher.compute_s models.teacher.tokens models.student.compute_s models.student.tokens; do
   positive $key
 done
@@ -157,9 +157,8 @@ if [ "$with_torch" != OFF ]; then
   cp "$stdout" eval.json
   expect_json eval.json
   after=$(json_value copy/summary.json eval.after.exact_match)
-  expect_equal "rows of eval --json" 40 "$(json_value eval.json rows)"
   # 1 and 1E0 are one number, which the two files write in their own ways.
-  expect_equal "eval --json of the final model" "$(awk -v x="$after" 'BEGIN { print x + 0 }')" "$(awk -v x="$(json_value eval.json exact_match)" 'BEGIN { print x + 0 }')"
+  expect_equal "eval --json of the final model" "$(awk -v x="$after" 'BEGIN { print x + 0 }')" "$(sed -n 's/^{"rows":40,"exact_match":\([0-9.E+-]*\)}$/\1/p' eval.json | awk '{ print $1 + 0 }')"
   awk -v x="$after" 'BEGIN { exit !(x > 0.5) }' || fail "the student that starts as the teacher has an exact match of only $after"
   expect_exit 0 "$pipestill" eval --model "$source_dir/examples/tasks/teacher" --data "$held_out" --limit 40 --metric exact_match
   expect_text "$stdout" "of 40 rows"
