@@ -1,5 +1,5 @@
 #pragma once
-// The run directory: what a run leaves behind. design: recipe.json, metrics.jsonl, evaluations.jsonl, trace.json, model/, summary.json.
+// The run directory: what a run leaves behind: recipe.json, metrics.jsonl, evaluations.jsonl, trace.json, model/, summary.json.
 #include <boost/json/object.hpp>
 #include <filesystem>
 

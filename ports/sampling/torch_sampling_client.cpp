@@ -12,12 +12,7 @@ namespace pipestill {
 Description describe_torch_sampling() {
   return {.name = "torch",
           .summary = "an embedded model on this machine's CPU: a directory with config.json and model.safetensors",
-          .keys = {{.name = "compute_threads",
-                    .type = KeyInfo::Type::integer,
-                    .default_value = "1",
-                    .help = "threads for one operation of the model; changes no result",
-                    .minimum = 1,
-                    .maximum = 256}}};
+          .keys = {embedded::compute_threads_key()}};
 }
 
 SamplingCapabilities torch_sampling_capabilities() { return embedded::sampling_capabilities(); }

@@ -12,12 +12,7 @@ namespace pipestill {
 Description describe_torch_training() {
   return {.name = "torch",
           .summary = "an embedded model on this machine's CPU: a config.json alone (random weights) or a directory with weights",
-          .keys = {{.name = "compute_threads",
-                    .type = KeyInfo::Type::integer,
-                    .default_value = "1",
-                    .help = "threads for one operation of the model; changes no result",
-                    .minimum = 1,
-                    .maximum = 256}}};
+          .keys = {embedded::compute_threads_key()}};
 }
 
 TrainingCapabilities torch_training_capabilities() { return embedded::training_capabilities(); }

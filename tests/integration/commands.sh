@@ -54,6 +54,7 @@ if grep -qF dataset.path "$stdout"; then fail "describe forward_backward prints 
 checked "describe prints the keys, as text and as JSON"
 
 # check
+: >files.before # so that it is in its own list
 find . -type f | sort >files.before
 expect_exit 0 "$pipestill" check recipe.json
 for stage in batch_source student_inference teacher_inference datum_builder forward_backward metrics_sink; do expect_text "$stdout" "$stage"; done

@@ -12,6 +12,9 @@ start() {
   run=$1
   "$pipestill" run "$2" --out "$1" "${@:3}" >stdout 2>stderr </dev/null &
   pid=$!
+  # Until then it is still the shell, which loses track of a child that a signal ends this early.
+  local tries=0
+  until [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$pipestill")" ] || [ $((++tries)) -gt 1000 ]; do :; done
 }
 # expect_stop MOST_MS: after the signal
 expect_stop() {
