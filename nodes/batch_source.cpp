@@ -20,7 +20,8 @@ Result<BatchPlan> BatchPlan::make(const Recipe& recipe, std::uint64_t rows) {
 
 std::uint64_t BatchPlan::total_steps() const {
   constexpr auto kMost = std::numeric_limits<std::uint64_t>::max();
-  const std::uint64_t of_epochs = epochs > kMost / batches_per_epoch() ? kMost : epochs * batches_per_epoch();
+  const std::uint64_t per_epoch = batches_per_epoch();  // 0 in a plan that only describes a flow
+  const std::uint64_t of_epochs = per_epoch > 0 && epochs > kMost / per_epoch ? kMost : epochs * per_epoch;
   return std::min(of_epochs, max_steps.value_or(kMost));
 }
 

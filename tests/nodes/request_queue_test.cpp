@@ -76,6 +76,7 @@ TEST_CASE("a request that is stopped while it waits is answered at once and neve
   CHECK(f.errors[0].code == ErrorCode::cancelled);
   f.session->answer(answer_of("a."));
   CHECK(f.sent() == std::vector<std::uint64_t>{2});
+  f.session->answer(answer_of("a."));
 }
 
 TEST_CASE("a request that was stopped before it came is not answered from inside the call" * doctest::timeout(30)) {
@@ -100,6 +101,7 @@ TEST_CASE("a completion that the session drops fails its request and leaks no pl
   REQUIRE(f.errors.size() == 1);
   CHECK(f.errors[0].code == ErrorCode::internal);
   CHECK(f.sent() == std::vector<std::uint64_t>{1});
+  f.session->answer(answer_of("a."));
 }
 
 TEST_CASE("a session that throws fails that request alone" * doctest::timeout(30)) {
