@@ -1,5 +1,8 @@
 #include "graph/engine.hpp"
 
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -17,35 +20,78 @@ RunReport refused(std::string message) {
   return report;
 }
 
-/// What a stop request reaches: the run while it lives, and nothing afterwards.
-class StopSwitch {
+/// The run as stop requests and timers reach it: while it lives, and nothing afterwards.
+class LiveRun {
  public:
-  StopSwitch(detail::Run& run, std::function<void()> on_cut) : run_(&run), on_cut_(std::move(on_cut)) {}
-  void cut_now() {
+  explicit LiveRun(detail::Run& run) : run_(&run) {}
+  template <class F>
+  void with(F f) {
     std::lock_guard lock(mutex_);
-    if (!run_) return;
-    run_->cut_now();
-    if (on_cut_) on_cut_();
+    if (run_) f(*run_);
   }
-  void disarm() {
+  void end() {
     std::lock_guard lock(mutex_);
     run_ = nullptr;
   }
 
  private:
-  std::recursive_mutex mutex_;  // guards run_, and keeps the run alive while it is cut; what a cut calls may ask for a cut itself
+  std::recursive_mutex mutex_;  // guards run_, and keeps the run alive meanwhile; what a cut calls may ask for a cut itself
   detail::Run* run_;
-  const std::function<void()> on_cut_;
+};
+
+/// Looks now and then whether anything has moved, on the clock's thread.
+class Watchdog : public std::enable_shared_from_this<Watchdog> {
+ public:
+  Watchdog(std::shared_ptr<LiveRun> run, const EngineOptions& options, Clock& clock)
+      : run_(std::move(run)), options_(options), clock_(clock), moved_at_(clock.now()), next_report_(options.stall_report) {}
+
+  void arm() {
+    auto shortest = options_.on_stall ? options_.stall_report : options_.stall_timeout;
+    if (options_.stall_timeout.count() > 0) shortest = std::min(shortest, options_.stall_timeout);
+    const auto interval = std::max<std::chrono::nanoseconds>(shortest / 4, std::chrono::milliseconds(1));
+    clock_.call_at(clock_.now() + interval, [self = shared_from_this()] { self->run_->with([&](detail::Run& run) { self->look(run); }); });
+  }
+
+ private:
+  void look(detail::Run& run) {
+    const auto now = clock_.now();
+    if (const auto movements = run.movements(); movements != movements_) {
+      movements_ = movements;
+      moved_at_ = now;
+      next_report_ = options_.stall_report;
+    }
+    const Stall stall{run.oldest(), now - moved_at_};
+    if (options_.on_stall && stall.duration >= next_report_) {
+      next_report_ *= 2;
+      options_.on_stall(stall);
+    }
+    if (options_.stall_timeout.count() > 0 && stall.duration >= options_.stall_timeout) {
+      run.fail_stalled(stall.oldest, {ErrorCode::backend_failed, to_text(stall) + ", which is longer than engine.stall_timeout allows"});
+    }
+    arm();
+  }
+
+  const std::shared_ptr<LiveRun> run_;
+  const EngineOptions options_;
+  Clock& clock_;
+  std::uint64_t movements_ = 0;
+  Clock::Time moved_at_;
+  std::chrono::nanoseconds next_report_;
 };
 
 RunReport run_flow(detail::Plan plan, const EngineOptions& options, Clock& clock) {
   detail::Run run(std::move(plan), options, clock);
-  const auto stop_switch = std::make_shared<StopSwitch>(run, options.on_cut);  // shared with a timer that may outlive this call
+  const auto live = std::make_shared<LiveRun>(run);  // shared with timers that may outlive this call
   {
-    const std::stop_callback on_stop(options.stop, [&clock, stop_switch, grace = options.stop_grace] {
-      clock.call_at(clock.now() + grace, [stop_switch] { stop_switch->cut_now(); });
-    });
-    const std::stop_callback on_stop_now(options.stop_now, [stop_switch] { stop_switch->cut_now(); });
+    const auto cut_now = [live, on_cut = options.on_cut] {
+      live->with([&](detail::Run& r) {
+        r.cut_now();
+        if (on_cut) on_cut();
+      });
+    };
+    const std::stop_callback on_stop(options.stop, [&clock, cut_now, grace = options.stop_grace] { clock.call_at(clock.now() + grace, cut_now); });
+    const std::stop_callback on_stop_now(options.stop_now, cut_now);
+    if (options.on_stall || options.stall_timeout.count() > 0) std::make_shared<Watchdog>(live, options, clock)->arm();
     if (options.executor == Executor::small) {
       detail::run_small(run, options.threads, clock);
     } else {
@@ -54,11 +100,43 @@ RunReport run_flow(detail::Plan plan, const EngineOptions& options, Clock& clock
 #endif
     }
   }
-  stop_switch->disarm();
+  live->end();
   return run.report();
 }
 
+double seconds(std::chrono::nanoseconds time) { return static_cast<double>(time.count()) / 1e9; }
+
+/// `text` between double quotes, as DOT reads it.
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '\n') {
+      out += "\\n";
+      continue;
+    }
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + "\"";
+}
+
+std::string kind_of(const detail::StagePlan& stage, bool is_sink) {
+  if (is_sink) return "sink, in sequence, returns the credit";
+  std::string kind = stage.is_in_sequence ? "in sequence" : "any order";
+  kind += stage.start ? ", asynchronous" : ", returns";
+  kind += ", at most " + std::to_string(stage.limit);
+  if (stage.reads) kind += ", takes a version";
+  if (stage.publishes) kind += ", issues a version";
+  return kind;
+}
+
 }  // namespace
+
+std::string to_text(const Stall& stall) {
+  const auto& batch = stall.oldest;
+  return fmt::format("nothing has moved for {:.1f} s: batch {} {} {} for {:.1f} s", seconds(stall.duration), batch.seq.value, batch.is_in_service ? "has been in" : "has waited before", batch.stage,
+                     seconds(batch.age));
+}
 
 RunReport run(ClosedFlow flow, const EngineOptions& given) {
   EngineOptions options = given;
@@ -110,16 +188,44 @@ std::string ClosedFlow::to_text() const {
   line(plan_.source_name, "source, takes a credit", plan_.source_description.summary);
   for (std::size_t i = 0; i < plan_.stages.size(); ++i) {
     const auto& stage = plan_.stages[i];
-    std::string kind = stage.is_in_sequence ? "in sequence" : "any order";
-    kind += stage.start ? ", asynchronous" : ", returns";
-    kind += ", at most " + std::to_string(stage.limit);
-    if (stage.reads) kind += ", takes a version";
-    if (stage.publishes) kind += ", issues a version";
-    if (i + 1 == plan_.stages.size()) kind = "sink, in sequence, returns the credit";
-    line(stage.name, kind, stage.description.summary);
+    line(stage.name, kind_of(stage, i + 1 == plan_.stages.size()), stage.description.summary);
   }
   for (auto session = plan_.sessions.rbegin(); session != plan_.sessions.rend(); ++session) line((*session)->close_name(), "session, after the drain", "");
   return text;
+}
+
+std::string ClosedFlow::to_dot() const {
+  std::string text = "digraph flow {\n  rankdir=LR;\n  node [shape=box];\n";
+  const auto node = [&text](const std::string& id, const std::string& label, const char* more = "") {
+    text += "  " + id + " [label=" + quoted(label) + more + "];\n";
+  };
+  const auto edge = [&text](const std::string& from, const std::string& to, const char* more = "") { text += "  " + from + " -> " + to + more + ";\n"; };
+  const auto label = [](const std::string& name, const std::string& kind, const std::string& summary) {
+    return name + "\n" + kind + (summary.empty() ? "" : "\n" + summary);
+  };
+  for (std::size_t i = 0; i < plan_.sessions.size(); ++i) {
+    const auto number = std::to_string(i);
+    node("open" + number, plan_.sessions[i]->open_name() + "\nbefore the source", ", style=rounded");
+    node("close" + number, plan_.sessions[i]->close_name() + "\nafter the drain", ", style=rounded");
+    edge("open" + number, "source", " [style=dotted]");
+    edge("stage" + std::to_string(plan_.stages.size() - 1), "close" + number, " [style=dotted]");
+  }
+  node("source", label(plan_.source_name, "source, takes a credit", plan_.source_description.summary));
+  std::string last = "source", reader;
+  for (std::size_t i = 0; i < plan_.stages.size(); ++i) {
+    const auto& stage = plan_.stages[i];
+    const auto id = "stage" + std::to_string(i);
+    node(id, label(stage.name, kind_of(stage, i + 1 == plan_.stages.size()), stage.description.summary));
+    edge(last, id);
+    if (stage.reads) reader = id;
+    if (stage.publishes) {
+      const auto versions = "versions, " + std::to_string(plan_.feedback->staleness.value + 1) + " at the start";
+      edge(id, reader, (" [style=dashed, constraint=false, label=" + quoted(versions) + "]").c_str());
+    }
+    last = id;
+  }
+  edge(last, "source", " [style=dashed, constraint=false, label=\"credits\"]");
+  return text + "}\n";
 }
 
 }  // namespace pipestill::graph

@@ -25,6 +25,22 @@ enum class Executor {
   small,       ///< a few threads of our own; with one thread the order of events is a function of the completions alone
 };
 
+/// The oldest batch under way, and for how long it has been where it is.
+struct StalledBatch {
+  std::string stage;  ///< the source's name where no batch is under way
+  Seq seq;
+  bool is_in_service = false;  ///< or waits before the stage
+  std::chrono::nanoseconds age{};
+};
+
+/// Nothing moves: no batch was admitted, began a stage or left one.
+struct Stall {
+  StalledBatch oldest;
+  std::chrono::nanoseconds duration{};
+};
+/// One sentence: stage, batch, age.
+[[nodiscard]] std::string to_text(const Stall& stall);
+
 struct EngineOptions {
   std::size_t depth = 4;     ///< credits: batches between the source and retirement; 1 is the sequential schedule
   std::size_t threads = 0;   ///< that run stages, the caller's among them; 0: one a core. Models compute on threads of their own
@@ -37,6 +53,14 @@ struct EngineOptions {
   std::shared_ptr<Clock> clock = nullptr;
   Trace* trace = nullptr;                       ///< outlives the run; null costs nothing
   std::shared_ptr<Monitor> monitor = nullptr;   ///< shows the run while it goes on
+  /// Byte credits: a batch waits before its first stage until what it may need at most (Context::bytes) fits beside the batches under way. The oldest
+  /// batch never waits. 0: batches are counted by `depth` alone.
+  std::uint64_t depth_bytes = 0;
+  /// Called on the clock's thread when nothing has moved for `stall_report`, and again after twice as long, ... Neither throws nor blocks. Null: nobody watches.
+  std::function<void(const Stall&)> on_stall = nullptr;
+  std::chrono::nanoseconds stall_report = std::chrono::seconds(60);
+  /// When nothing has moved for so long, the oldest batch fails with ErrorCode::backend_failed. 0: a run waits for ever.
+  std::chrono::nanoseconds stall_timeout{};
   /// Called when a stop makes the cut (at once, or after the grace), maybe more than once: what only observes may now be dropped.
   std::function<void()> on_cut = nullptr;
 };
@@ -73,6 +97,8 @@ struct RunReport {
   std::optional<Failure> failure = std::nullopt;
   std::vector<Failure> close_failures = {};     ///< sessions that did not close cleanly
   std::vector<StageReport> stages = {};         ///< in the flow's order, without the source
+  std::chrono::nanoseconds byte_wait{};         ///< that batches waited for memory (EngineOptions::depth_bytes), summed
+  std::uint64_t peak_bytes = 0;                 ///< reserved at once, at most
   std::chrono::nanoseconds wall{};              ///< from the source's start to the end of the drain, without sessions
 };
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "graph/feedback.hpp"
+#include "graph/payload.hpp"
 #include "graph/session.hpp"
 #include "graph/stage.hpp"
 
@@ -16,8 +17,11 @@ namespace pipestill::graph {
 
 namespace detail {
 
-/// A message with its type erased. Exactly one holder at a time: stages receive their input as an rvalue.
-using Payload = std::shared_ptr<void>;
+/// Where an asynchronous stage's answer goes. Trivially copyable, so that a Completion needs one allocation and no more.
+struct Delivery {
+  void (*deliver)(void* to, Result<Payload> result);
+  void* to;
+};
 
 struct StagePlan {
   std::string name;
@@ -29,7 +33,7 @@ struct StagePlan {
   bool commits = false;
   // Exactly one of the two is set: the stage returns its result, or starts and completes later.
   std::function<Result<Payload>(Payload, Context&)> call = nullptr;
-  std::function<void(Payload, Context&, Completion<Payload>)> start = nullptr;
+  std::function<void(Payload, Context&, Delivery)> start = nullptr;
 };
 
 struct Plan {
@@ -40,11 +44,6 @@ struct Plan {
   std::shared_ptr<FeedbackEdge> feedback;  // null: nothing reads the student
   std::vector<std::shared_ptr<Session>> sessions;
 };
-
-template <class T>
-Payload pack(T&& value) { return std::make_shared<std::decay_t<T>>(std::forward<T>(value)); }
-template <class T>
-T& unpack(const Payload& payload) { return *static_cast<T*>(payload.get()); }
 
 template <class F>
 Description describe_or_name(const std::string& name) {
@@ -92,6 +91,8 @@ class ClosedFlow {
   }
   /// One line a stage: name, order, style, limit, what it does, and the two tokens' edges.
   [[nodiscard]] std::string to_text() const;
+  /// The same as a picture, in the DOT language of Graphviz.
+  [[nodiscard]] std::string to_dot() const;
 
   [[nodiscard]] const detail::Plan& plan() const& { return plan_; }
   [[nodiscard]] detail::Plan plan() && { return std::move(plan_); }
@@ -129,8 +130,8 @@ class Flow {
     detail::StagePlan plan{.name = name, .description = detail::describe_or_name<F>(name), .is_in_sequence = true, .limit = 1, .commits = !S.has_committed};
     plan.call = [s = std::make_shared<F>(std::move(sink))](detail::Payload message, Context& context) -> Result<detail::Payload> {
       if constexpr (std::is_void_v<std::invoke_result_t<F&, T&&, Context&>>) {
-        (*s)(std::move(detail::unpack<T>(message)), context);
-      } else if (auto result = (*s)(std::move(detail::unpack<T>(message)), context); !result) {
+        (*s)(std::move(message.template as<T>()), context);
+      } else if (auto result = (*s)(std::move(message.template as<T>()), context); !result) {
         return fail(std::move(result.error()));
       }
       return message;  // only to say that the batch is complete
@@ -152,11 +153,16 @@ class Flow {
     constexpr auto kNext = detail::advance<S, Tag>();
     if constexpr (StartStage<F, T>) {
       using Out = typename F::Output;
-      plan.start = [s = std::make_shared<F>(std::move(stage))](detail::Payload message, Context& context, Completion<detail::Payload> done) {
-        (*s)(std::move(detail::unpack<T>(message)), context, Completion<Out>([done = std::move(done)](Result<Out> result) {
-               if (result) done(detail::pack(*std::move(result)));
-               else done(fail(std::move(result.error())));
-             }));
+      plan.start = [s = std::make_shared<F>(std::move(stage))](detail::Payload message, Context& context, detail::Delivery delivery) {
+        const Completion<Out> done([delivery](Result<Out> result) {
+          if (result) delivery.deliver(delivery.to, detail::Payload::of(*std::move(result)));
+          else delivery.deliver(delivery.to, fail(std::move(result.error())));
+        });
+        try {
+          (*s)(std::move(message.template as<T>()), context, done);
+        } catch (...) {
+          done(fail(thrown_error()));
+        }
       };
       plan_.stages.push_back(std::move(plan));
       return Flow<Out, kNext>(std::move(plan_));
@@ -164,12 +170,12 @@ class Flow {
       using Out = CallOutput<F, T>;
       if (plan.is_in_sequence) plan.limit = 1;
       plan.call = [s = std::make_shared<F>(std::move(stage))](detail::Payload message, Context& context) -> Result<detail::Payload> {
-        auto out = (*s)(std::move(detail::unpack<T>(message)), context);
+        auto out = (*s)(std::move(message.template as<T>()), context);
         if constexpr (std::same_as<decltype(out), Result<Out>>) {
           if (!out) return fail(std::move(out.error()));
-          return detail::pack(*std::move(out));
+          return detail::Payload::of(*std::move(out));
         } else {
-          return detail::pack(std::move(out));
+          return detail::Payload::of(std::move(out));
         }
       };
       plan_.stages.push_back(std::move(plan));
@@ -191,10 +197,10 @@ auto from(std::string name, F source) {
     if constexpr (requires { next.error(); }) {
       if (!next) return fail(std::move(next.error()));
       if (!*next) return std::nullopt;
-      return detail::pack(**std::move(next));
+      return detail::Payload::of(**std::move(next));
     } else {
       if (!next) return std::nullopt;
-      return detail::pack(*std::move(next));
+      return detail::Payload::of(*std::move(next));
     }
   };
   return Flow<SourceOutput<F>>(std::move(plan));

@@ -33,6 +33,8 @@ struct Context {
   Seq seq;
   Lease lease;                                      ///< set from the stage that reads the student to the one that publishes it
   std::stop_token stop;                             ///< requested when this batch is no longer wanted
+  /// Memory that the batch may need at most from here on (EngineOptions::depth_bytes). The source says the worst case, and a stage that knows better lowers it.
+  std::uint64_t bytes = 0;
   std::shared_ptr<const void> next_value = nullptr; // written by Feedback<T>::publish()
 };
 

@@ -1,6 +1,5 @@
 #include "graph/open_sessions.hpp"
 
-#include <exception>
 #include <string>
 #include <utility>
 
@@ -16,10 +15,8 @@ std::optional<RunReport::Failure> run_as_stage(const std::string& name, Clock& c
   Result<void> result;
   try {
     result = f();
-  } catch (const std::exception& e) {
-    result = fail(ErrorCode::internal, std::string("unexpected exception: ") + e.what());
   } catch (...) {
-    result = fail(ErrorCode::internal, "unexpected exception of an unknown type");
+    result = fail(thrown_error());
   }
   span.ended = clock.now();
   if (result) {

@@ -1,6 +1,5 @@
 #pragma once
 // guarded(): foreign code inside a completion's handler, which must not throw.
-#include <exception>
 #include <string>
 #include <utility>
 
@@ -13,10 +12,8 @@ template <class F>
 auto guarded(const char* what, F&& f) noexcept -> decltype(f()) {
   try {
     return std::forward<F>(f)();
-  } catch (const std::exception& e) {
-    return fail(ErrorCode::internal, std::string(what) + " threw an exception: " + e.what());
   } catch (...) {
-    return fail(ErrorCode::internal, std::string(what) + " threw an exception of an unknown type");
+    return fail(thrown_error(std::string(what) + " threw an exception"));
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // Error and Result<T>: how every folder reports an expected failure. Exceptions are for programmer errors; a stage's exception becomes an Error.
 #include <string>
+#include <string_view>
 #include <tl/expected.hpp>
 #include <utility>
 
@@ -28,5 +29,8 @@ using Result = tl::expected<T, Error>;
   return tl::unexpected<Error>(Error{code, std::move(message)});
 }
 [[nodiscard]] inline tl::unexpected<Error> fail(Error error) { return tl::unexpected<Error>(std::move(error)); }
+
+/// What is being handled, inside a catch block, as ErrorCode::internal: "<what>: ..." if it says what it is.
+[[nodiscard]] Error thrown_error(std::string_view what = "unexpected exception");
 
 }  // namespace pipestill

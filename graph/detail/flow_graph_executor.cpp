@@ -22,12 +22,17 @@ Slot* slot_of(const std::tuple<Slot*, P...>& message) { return std::get<0>(messa
 
 using SlotOut = std::tuple<Slot*>;
 
-class Graph {
+class Graph final : public Passage {
  public:
-  explicit Graph(Run& run) : run_(run), source_(graph_, fg::serial, [this](Slot* slot, SourceNode::output_ports_type& out) { admit(slot, out); }) {
-    fg::sender<Slot*>* tail = &fg::output_port<0>(source_);
-    for (std::size_t i = 0; i < run_.stages().size(); ++i) tail = run_.stages()[i].call ? add_call_stage(i, *tail) : add_start_stage(i, *tail);
-    fg::make_edge(*tail, source_);  // a retired slot is the credit for the next batch
+  explicit Graph(Run& run)
+      : run_(run),
+        source_(graph_, fg::serial, [this](Slot* slot, SourceNode::output_ports_type& out) { admit(slot, out); }),
+        starts_(run.stages().size()) {
+    run_.attach(*this);
+    Tail tail{&fg::output_port<0>(source_), true};
+    if (run_.counts_bytes()) tail = add_byte_gate(tail);
+    for (std::size_t i = 0; i < run_.stages().size(); ++i) tail = run_.stages()[i].call ? add_call_stage(i, tail) : add_start_stage(i, tail);
+    fg::make_edge(*tail.sender, source_);  // a retired slot is the credit for the next batch
   }
 
   void drive() {
@@ -40,94 +45,153 @@ class Graph {
 
  private:
   using SourceNode = fg::multifunction_node<Slot*, SlotOut>;
-  // Emits inside its body: a serial node of this kind keeps the order towards its successor, and a function_node does not.
+  // Emits inside its body: a serial node of this kind keeps the order towards its successor.
   template <class Message>
-  using CallNode = fg::multifunction_node<Message, SlotOut>;
+  using OrderedNode = fg::multifunction_node<Message, SlotOut>;
+  // Emits behind its body, so that two of a serial one's messages may change places; its successor's task need not be spawned, which is cheaper.
+  template <class Message>
+  using UnorderedNode = fg::function_node<Message, Slot*>;
   template <class Message>
   using StartNode = fg::async_node<Message, Slot*, fg::queueing>;
+  using Gateway = StartNode<Slot*>::gateway_type;  // of every StartNode: it depends on the output alone
+
+  /// Where slots come out of the part that is built so far.
+  struct Tail {
+    fg::sender<Slot*>* sender;
+    bool is_in_sequence;
+  };
+  /// What the completion of an asynchronous stage needs.
+  struct StartPlace {
+    Gateway* gateway = nullptr;
+    fg::queue_node<Permission>* places = nullptr;  // null: the credits are limit enough
+  };
 
   void admit(Slot* slot, SourceNode::output_ports_type& out) {
-    if (run_.admit(*slot)) std::get<0>(out).try_put(slot);
+    if (!run_.admit(*slot)) return;
+    std::get<0>(out).try_put(slot);
+    pass_grants();
   }
 
-  // Holds back a batch until all before it have passed.
-  fg::sequencer_node<Slot*>& add_sequencer(fg::sender<Slot*>& tail) {
+  void call(std::size_t stage, Slot& slot) {
+    run_.call(stage, slot);
+    pass_version(stage);
+    pass_grants();
+  }
+  void retire(Slot& slot) {
+    run_.retire(slot);
+    pass_grants();
+  }
+
+  // What a stage gives to others beside the slot.
+  void pass_version(std::size_t stage) {
+    if (run_.stages()[stage].publishes) versions_->try_put({});
+  }
+  void pass_grants() {
+    if (!grants_) return;
+    for (auto count = run_.grant_bytes(); count > 0; --count) grants_->try_put({});
+  }
+
+  void passed(std::size_t stage, Slot& slot) noexcept override {
+    const auto& place = starts_[stage];
+    pass_version(stage);
+    place.gateway->try_put(&slot);
+    if (place.places) place.places->try_put({});
+    pass_grants();
+    place.gateway->release_wait();  // the last touch of the graph
+  }
+
+  /// Holds back a batch until all before it have passed.
+  fg::sender<Slot*>& in_sequence(const Tail& tail) {
+    if (tail.is_in_sequence) return *tail.sender;
     auto& sequencer = keep<fg::sequencer_node<Slot*>>(graph_, [](Slot* const& slot) -> std::size_t { return slot->context.seq.value; });
-    fg::make_edge(tail, sequencer);
+    fg::make_edge(*tail.sender, sequencer);
     return sequencer;
   }
-
-  fg::sender<Slot*>* add_call_stage(std::size_t i, fg::sender<Slot*>& tail) {
-    const auto& plan = run_.stages()[i];
-    if (plan.reads) {
-      using Joined = std::tuple<Slot*, Permission>;
-      auto& join = keep<fg::join_node<Joined, fg::reserving>>(graph_);
-      fg::make_edge(add_sequencer(tail), fg::input_port<0>(join));
-      fg::make_edge(add_versions(), fg::input_port<1>(join));
-      return add_call_node<Joined>(i, join);
-    }
-    if (plan.is_in_sequence) return add_call_node<Slot*>(i, add_sequencer(tail));
-    return add_call_node<Slot*>(i, tail);
+  /// A reserving join takes only from what can hold a message.
+  fg::sender<Slot*>& buffered(const Tail& tail, bool must_be_in_sequence) {
+    if (must_be_in_sequence && !tail.is_in_sequence) return in_sequence(tail);
+    auto& waiting = keep<fg::queue_node<Slot*>>(graph_);
+    fg::make_edge(*tail.sender, waiting);
+    return waiting;
+  }
+  /// Slots of `sender`, each with a permission.
+  fg::sender<std::tuple<Slot*, Permission>>& joined(fg::sender<Slot*>& sender, fg::queue_node<Permission>& permissions) {
+    auto& join = keep<fg::join_node<std::tuple<Slot*, Permission>, fg::reserving>>(graph_);
+    fg::make_edge(sender, fg::input_port<0>(join));
+    fg::make_edge(permissions, fg::input_port<1>(join));
+    return join;
   }
 
-  template <class Message, class Sender>
-  fg::sender<Slot*>* add_call_node(std::size_t i, Sender& from) {
-    const auto& plan = run_.stages()[i];
-    const bool is_sink = i + 1 == run_.stages().size();
-    auto& node = keep<CallNode<Message>>(graph_, plan.is_in_sequence ? std::size_t{fg::serial} : plan.limit,
-                                         [this, i, is_sink, publishes = plan.publishes](const Message& message, typename CallNode<Message>::output_ports_type& out) {
-                                           Slot* slot = slot_of(message);
-                                           run_.call(i, *slot);
-                                           if (publishes) versions_->try_put({});
-                                           if (is_sink) run_.retire(*slot);
-                                           std::get<0>(out).try_put(slot);
-                                         });
-    fg::make_edge(from, node);
-    return &fg::output_port<0>(node);
-  }
-
-  // TBB's limit on an async_node covers the submission only: places bound what is outstanding.
-  fg::sender<Slot*>* add_start_stage(std::size_t i, fg::sender<Slot*>& tail) {
-    const auto& plan = run_.stages()[i];
-    auto& places = keep<fg::queue_node<Permission>>(graph_);
-    for (std::size_t k = 0; k < plan.limit; ++k) places.try_put({});
-    if (plan.reads) {
-      using Joined = std::tuple<Slot*, Permission, Permission>;
-      auto& join = keep<fg::join_node<Joined, fg::reserving>>(graph_);
-      fg::make_edge(add_sequencer(tail), fg::input_port<0>(join));
-      fg::make_edge(places, fg::input_port<1>(join));
-      fg::make_edge(add_versions(), fg::input_port<2>(join));
-      return add_start_node<Joined>(i, join, places);
-    }
+  // Batches come in sequence, and grants too: the k-th is the k-th batch's.
+  Tail add_byte_gate(const Tail& tail) {
     using Joined = std::tuple<Slot*, Permission>;
-    auto& join = keep<fg::join_node<Joined, fg::reserving>>(graph_);
-    if (plan.is_in_sequence) {
-      fg::make_edge(add_sequencer(tail), fg::input_port<0>(join));
-    } else {  // a reserving join takes only from what can hold a message
-      auto& waiting = keep<fg::queue_node<Slot*>>(graph_);
-      fg::make_edge(tail, waiting);
-      fg::make_edge(waiting, fg::input_port<0>(join));
-    }
-    fg::make_edge(places, fg::input_port<1>(join));
-    return add_start_node<Joined>(i, join, places);
+    grants_ = &keep<fg::queue_node<Permission>>(graph_);
+    auto& gate = keep<OrderedNode<Joined>>(graph_, fg::serial, [](const Joined& message, OrderedNode<Joined>::output_ports_type& out) { std::get<0>(out).try_put(slot_of(message)); });
+    fg::make_edge(joined(buffered(tail, true), *grants_), gate);
+    return {&fg::output_port<0>(gate), true};
+  }
+
+  Tail add_call_stage(std::size_t i, const Tail& tail) {
+    const auto& plan = run_.stages()[i];
+    if (plan.reads) return add_call_node<std::tuple<Slot*, Permission>>(i, joined(buffered(tail, true), add_versions()));
+    return add_call_node<Slot*>(i, plan.is_in_sequence ? in_sequence(tail) : *tail.sender);
   }
 
   template <class Message>
-  fg::sender<Slot*>* add_start_node(std::size_t i, fg::sender<Message>& from, fg::queue_node<Permission>& places) {
+  Tail add_call_node(std::size_t i, fg::sender<Message>& from) {
+    const auto& plan = run_.stages()[i];
+    const bool is_sink = i + 1 == run_.stages().size();
+    if (plan.is_in_sequence && !is_sink) {
+      auto& node = keep<OrderedNode<Message>>(graph_, fg::serial, [this, i](const Message& message, typename OrderedNode<Message>::output_ports_type& out) {
+        Slot* slot = slot_of(message);
+        call(i, *slot);
+        std::get<0>(out).try_put(slot);
+      });
+      fg::make_edge(from, node);
+      return {&fg::output_port<0>(node), true};
+    }
+    auto& node = keep<UnorderedNode<Message>>(graph_, is_sink ? std::size_t{fg::serial} : plan.limit, [this, i, is_sink](const Message& message) {
+      Slot* slot = slot_of(message);
+      call(i, *slot);
+      if (is_sink) retire(*slot);
+      return slot;
+    });
+    fg::make_edge(from, node);
+    return {&node, false};
+  }
+
+  // TBB's limit on an async_node covers the submission only: places bound what is outstanding, where the credits do not already.
+  Tail add_start_stage(std::size_t i, const Tail& tail) {
+    const auto& plan = run_.stages()[i];
+    const bool must_be_in_sequence = plan.is_in_sequence || plan.reads;
+    if (plan.limit >= run_.depth()) {
+      if (plan.reads) return add_start_node<std::tuple<Slot*, Permission>>(i, joined(buffered(tail, true), add_versions()), nullptr);
+      return add_start_node<Slot*>(i, must_be_in_sequence ? in_sequence(tail) : *tail.sender, nullptr);
+    }
+    auto& places = keep<fg::queue_node<Permission>>(graph_);
+    for (std::size_t k = 0; k < plan.limit; ++k) places.try_put({});
+    auto& slots = buffered(tail, must_be_in_sequence);
+    if (!plan.reads) return add_start_node<std::tuple<Slot*, Permission>>(i, joined(slots, places), &places);
+    using Joined = std::tuple<Slot*, Permission, Permission>;
+    auto& join = keep<fg::join_node<Joined, fg::reserving>>(graph_);
+    fg::make_edge(slots, fg::input_port<0>(join));
+    fg::make_edge(places, fg::input_port<1>(join));
+    fg::make_edge(add_versions(), fg::input_port<2>(join));
+    return add_start_node<Joined>(i, join, &places);
+  }
+
+  template <class Message>
+  Tail add_start_node(std::size_t i, fg::sender<Message>& from, fg::queue_node<Permission>* places) {
     const auto& plan = run_.stages()[i];
     auto& node = keep<StartNode<Message>>(graph_, plan.is_in_sequence ? std::size_t{fg::serial} : std::size_t{fg::unlimited},
-                                          [this, i, &places, publishes = plan.publishes](const Message& message, typename StartNode<Message>::gateway_type& gateway) {
-                                            Slot* slot = slot_of(message);
+                                          [this, i](const Message& message, typename StartNode<Message>::gateway_type& gateway) {
                                             gateway.reserve_wait();
-                                            run_.start(i, *slot, [this, slot, publishes, &places, &gateway] {
-                                              if (publishes) versions_->try_put({});
-                                              gateway.try_put(slot);
-                                              places.try_put({});
-                                              gateway.release_wait();  // the last touch of the graph
-                                            });
+                                            run_.start(i, *slot_of(message));
                                           });
+    starts_[i] = {&node.gateway(), places};
     fg::make_edge(from, node);
-    return &fg::output_port<0>(node);  // never the node itself: registering a successor there is a silent no-op
+    // Never the node itself: registering a successor there is a silent no-op.
+    return {&fg::output_port<0>(node), plan.is_in_sequence && plan.limit == 1};
   }
 
   fg::queue_node<Permission>& add_versions() {
@@ -147,6 +211,8 @@ class Graph {
   fg::graph graph_;  // before the nodes
   SourceNode source_;
   fg::queue_node<Permission>* versions_ = nullptr;
+  fg::queue_node<Permission>* grants_ = nullptr;
+  std::vector<StartPlace> starts_;  // by stage
   std::vector<std::unique_ptr<fg::graph_node>> nodes_;
 };
 

@@ -1,18 +1,11 @@
 #include "graph/detail/run.hpp"
 
 #include <cmath>
-#include <exception>
 #include <utility>
 
 namespace pipestill::graph {
 
 namespace detail {
-namespace {
-
-Error unexpected(const std::exception& e) { return {ErrorCode::internal, std::string("unexpected exception: ") + e.what()}; }
-Error unexpected() { return {ErrorCode::internal, "unexpected exception of an unknown type"}; }
-
-}  // namespace
 
 std::chrono::nanoseconds DurationHistogram::quantile(double share) const {
   if (total_ == 0) return {};
@@ -29,7 +22,11 @@ std::chrono::nanoseconds DurationHistogram::quantile(double share) const {
 Run::Run(Plan plan, const EngineOptions& options, Clock& clock)
     : plan_(std::move(plan)), options_(options), clock_(clock), tallies_(std::make_unique<Tally[]>(plan_.stages.size())) {
   slots_.reserve(options.depth);
-  for (std::size_t k = 0; k < options.depth; ++k) slots_.push_back(std::make_unique<Slot>());
+  for (std::size_t k = 0; k < options.depth; ++k) {
+    slots_.push_back(std::make_unique<Slot>());
+    slots_.back()->run = this;
+    slots_.back()->context.stop = slots_.back()->stop.get_token();
+  }
   if (plan_.feedback) newest_ = std::move(plan_.feedback->initial);
   for (std::size_t k = 0; k < initial_versions(); ++k) versions_.push_back(IssuedVersion{{Version{}, newest_}, {}});
   began_ = clock_.now();
@@ -52,7 +49,8 @@ bool Run::admit(Slot& slot) {
   if (options_.stop.stop_requested() || options_.stop_now.stop_requested()) return false;
   const Seq seq{admitted_};  // changed by this caller only
   if (seq.value >= cut_.load()) return false;
-  slot.context = {.seq = seq, .lease = {}, .stop = slot.stop.get_token()};
+  slot.context.seq = seq;
+  slot.context.bytes = 0;
   try {
     auto next = plan_.next(slot.context);
     if (!next) {
@@ -65,14 +63,12 @@ bool Run::admit(Slot& slot) {
       return false;
     }
     slot.payload = **std::move(next);
-  } catch (const std::exception& e) {
-    fail_at(seq, plan_.source_name, unexpected(e));
-    return false;
   } catch (...) {
-    fail_at(seq, plan_.source_name, unexpected());
+    fail_at(seq, plan_.source_name, thrown_error());
     return false;
   }
   is_source_closed_ = false;
+  leave(slot, 0, clock_.now());
   {
     std::lock_guard lock(mutex_);
     slot.live_seq = seq;
@@ -80,94 +76,150 @@ bool Run::admit(Slot& slot) {
   }
   // A cut that fell before the slot was live has not reached its stop source.
   if (seq.value >= cut_.load()) slot.stop.request_stop();
-  slot.since = clock_.now();
+  if (counts_bytes()) {
+    std::lock_guard lock(byte_mutex_);
+    ungranted_.push_back(&slot);
+  }
   return true;
 }
 
-StageSpan Run::begin(std::size_t stage, Slot& slot, bool& is_wanted) {
+/// Notes that the slot waits before `next_stage`.
+void Run::leave(Slot& slot, std::size_t next_stage, Clock::Time at) {
+  slot.since = at;
+  slot.at_stage.store(next_stage, std::memory_order_relaxed);
+  slot.is_in_service.store(false, std::memory_order_relaxed);
+  slot.there_since.store(at.count(), std::memory_order_relaxed);
+}
+
+std::size_t Run::grant_bytes() {
+  std::size_t count = 0;
+  std::lock_guard lock(byte_mutex_);
+  while (!ungranted_.empty()) {
+    Slot& slot = *ungranted_.front();
+    const bool is_tombstone = slot.context.seq.value >= cut_.load();
+    const auto wanted = is_tombstone ? 0 : slot.context.bytes;
+    const bool is_oldest = granted_alive_ == 0;
+    if (!is_oldest && !is_tombstone && (wanted > options_.depth_bytes || reserved_ > options_.depth_bytes - wanted)) break;
+    ungranted_.pop_front();
+    slot.reserved_bytes = wanted;
+    reserved_ += wanted;
+    peak_reserved_ = std::max(peak_reserved_, reserved_);
+    ++granted_alive_;
+    ++granted_;
+    ++count;
+    const auto now = clock_.now();
+    byte_wait_ += now - slot.since;
+    leave(slot, 0, now);
+  }
+  return count;
+}
+
+bool Run::has_bytes(Seq seq) const {
+  std::lock_guard lock(byte_mutex_);
+  return seq.value < granted_;
+}
+
+/// False for a batch that is not wanted any more.
+bool Run::begin(std::size_t stage, Slot& slot) {
   const auto& plan = plan_.stages[stage];
   const Seq seq = slot.context.seq;
-  StageSpan span{.stage = plan.name, .seq = seq, .arrived = slot.since};
+  slot.stage = stage;
+  slot.span = {.stage = plan.name, .seq = seq, .arrived = slot.since};
   Clock::Time version_at{};
   if (plan.reads) {
     auto version = take_version(seq);
     version_at = version.at;
     slot.context.lease = std::move(version.lease);
   }
-  is_wanted = slot.payload && (plan.commits ? commit(seq) : seq.value < cut_.load());
+  const bool is_wanted = slot.payload && (plan.commits ? commit(seq) : seq.value < cut_.load());
+  auto& span = slot.span;
   span.started = clock_.now();
   span.in_order = tallies_[stage].begin(slot.since, plan.is_in_sequence || plan.reads, span.started, is_wanted);
   span.admissible = std::max(span.in_order, version_at);
+  slot.at_stage.store(stage, std::memory_order_relaxed);
+  slot.is_in_service.store(true, std::memory_order_relaxed);
+  slot.there_since.store(span.started.count(), std::memory_order_relaxed);
   if (is_wanted && options_.trace) options_.trace->started(span.stage, seq, span.started);
-  return span;
+  return is_wanted;
 }
 
-void Run::finish(std::size_t stage, Slot& slot, StageSpan span, Result<Payload> result) {
+void Run::finish(Slot& slot, Result<Payload> result) {
+  auto& span = slot.span;
   span.ended = clock_.now();
-  const auto& plan = plan_.stages[stage];
-  if (result) {
-    slot.payload = *std::move(result);
-  } else {
-    slot.payload.reset();
-  }
-  tallies_[stage].end(span, true);
+  const auto& plan = plan_.stages[slot.stage];
+  if (result) slot.payload = *std::move(result);
+  else slot.payload.reset();
+  tallies_[slot.stage].end(span, true);
   if (options_.trace) {
     if (result) options_.trace->ended(span);
     else options_.trace->failed(span, result.error());
   }
   if (!result) fail_at(slot.context.seq, plan.name, std::move(result.error()));
-  if (plan.publishes) issue_version(slot, !slot.payload);
-  slot.since = span.ended;
+  if (plan.publishes) issue_version(slot, !slot.payload, span.ended);
+  settle_bytes(slot);
+  leave(slot, slot.stage + 1, span.ended);
 }
 
-void Run::pass_tombstone(std::size_t stage, Slot& slot, StageSpan span) {
+void Run::pass_tombstone(Slot& slot) {
   slot.payload.reset();
-  span.ended = span.started;
-  tallies_[stage].end(span, false);
-  if (plan_.stages[stage].publishes) issue_version(slot, true);
-  slot.since = span.ended;
+  slot.span.ended = slot.span.started;
+  tallies_[slot.stage].end(slot.span, false);
+  if (plan_.stages[slot.stage].publishes) issue_version(slot, true, slot.span.ended);
+  settle_bytes(slot);
+  leave(slot, slot.stage + 1, slot.span.ended);
+}
+
+/// A tombstone needs no memory, and what a stage has found to be too much is for others.
+void Run::settle_bytes(Slot& slot) {
+  if (!counts_bytes()) return;
+  const auto needed = slot.payload ? slot.context.bytes : 0;
+  std::lock_guard lock(byte_mutex_);
+  reserved_ = reserved_ - slot.reserved_bytes + needed;
+  slot.reserved_bytes = needed;
+  peak_reserved_ = std::max(peak_reserved_, reserved_);
 }
 
 void Run::call(std::size_t stage, Slot& slot) {
-  bool is_wanted = false;
-  const auto span = begin(stage, slot, is_wanted);
-  if (!is_wanted) return pass_tombstone(stage, slot, span);
+  if (!begin(stage, slot)) return pass_tombstone(slot);
   const auto& plan = plan_.stages[stage];
   try {
-    finish(stage, slot, span, plan.call(std::move(slot.payload), slot.context));
-  } catch (const std::exception& e) {
-    finish(stage, slot, span, fail(unexpected(e)));
+    finish(slot, plan.call(std::move(slot.payload), slot.context));
   } catch (...) {
-    finish(stage, slot, span, fail(unexpected()));
+    finish(slot, fail(thrown_error()));
   }
 }
 
-void Run::start(std::size_t stage, Slot& slot, std::function<void()> done) {
-  bool is_wanted = false;
-  const auto span = begin(stage, slot, is_wanted);
-  if (!is_wanted) {
-    pass_tombstone(stage, slot, span);
-    return done();
+void Run::start(std::size_t stage, Slot& slot) {
+  if (!begin(stage, slot)) {
+    pass_tombstone(slot);
+    return passage_->passed(stage, slot);
   }
-  Completion<Payload> complete([this, stage, &slot, span, done = std::move(done)](Result<Payload> result) {
-    finish(stage, slot, span, std::move(result));
-    done();
-  });
   const auto& plan = plan_.stages[stage];
   try {
-    plan.start(std::move(slot.payload), slot.context, complete);
-  } catch (const std::exception& e) {
-    complete(fail(unexpected(e)));
-  } catch (...) {
-    complete(fail(unexpected()));
+    plan.start(std::move(slot.payload), slot.context, {&Run::deliver, &slot});
+  } catch (...) {  // before the stage was called: there was no memory for its completion
+    deliver(&slot, fail(thrown_error()));
   }
+}
+
+void Run::deliver(void* to, Result<Payload> result) {
+  auto& slot = *static_cast<Slot*>(to);
+  auto& run = *slot.run;
+  const auto stage = slot.stage;
+  run.finish(slot, std::move(result));
+  run.passage_->passed(stage, slot);
 }
 
 void Run::retire(Slot& slot) {
-  const bool is_complete = slot.payload != nullptr;
+  const bool is_complete = static_cast<bool>(slot.payload);
   slot.payload.reset();
   slot.context.lease = {};
   slot.context.next_value.reset();
+  if (counts_bytes()) {
+    settle_bytes(slot);
+    std::lock_guard lock(byte_mutex_);
+    --granted_alive_;
+  }
   std::lock_guard lock(mutex_);
   slot.live_seq.reset();
   ++retired_;
@@ -191,10 +243,10 @@ Run::IssuedVersion Run::take_version(Seq seq) {
   return version;
 }
 
-void Run::issue_version(Slot& slot, bool is_tombstone) {
+void Run::issue_version(Slot& slot, bool is_tombstone, Clock::Time at) {
   auto next = std::exchange(slot.context.next_value, nullptr);
   slot.context.lease = {};  // nobody behind this stage reads it: a snapshot lives no longer than it must
-  IssuedVersion version{.lease = {}, .at = clock_.now()};
+  IssuedVersion version{.lease = {}, .at = at};
   std::lock_guard lock(version_mutex_);
   if (!is_tombstone) {
     if (next) newest_.swap(next);  // the old one may die behind the lock: closing a snapshot can take long
@@ -242,6 +294,11 @@ RunReport Run::report() const {
   report.cut = Seq{std::min(cut_.load(), admitted_)};
   report.failure = failure_;
   for (std::size_t i = 0; i < plan_.stages.size(); ++i) report.stages.push_back(tallies_[i].report(plan_.stages[i].name));
+  {
+    std::lock_guard bytes(byte_mutex_);
+    report.byte_wait = byte_wait_;
+    report.peak_bytes = peak_reserved_;
+  }
   const bool is_whole = admitted_ == retired_ && completed_ == report.cut.value;
   if (report.failure) {
     report.status = RunReport::Status::failed;
@@ -256,6 +313,29 @@ RunReport Run::report() const {
     report.status = RunReport::Status::stopped;
   }
   return report;
+}
+
+std::uint64_t Run::movements() const {
+  std::uint64_t count = 0;
+  for (std::size_t i = 0; i < plan_.stages.size(); ++i) {
+    const auto counts = tallies_[i].counts();
+    count += counts.begun + counts.passed;
+  }
+  std::lock_guard lock(mutex_);
+  return count + admitted_ + retired_;
+}
+
+StalledBatch Run::oldest() const {
+  std::lock_guard lock(mutex_);
+  const Slot* oldest = nullptr;
+  for (const auto& slot : slots_) {
+    if (slot->live_seq && (!oldest || *slot->live_seq < *oldest->live_seq)) oldest = slot.get();
+  }
+  if (!oldest) return {.stage = plan_.source_name, .seq = Seq{admitted_}, .is_in_service = true};
+  const bool is_in_service = oldest->is_in_service.load();
+  // Behind the sink there is nothing to wait for: it is about to retire.
+  const auto stage = std::min(oldest->at_stage.load(), plan_.stages.size() - 1);
+  return {.stage = plan_.stages[stage].name, .seq = *oldest->live_seq, .is_in_service = is_in_service, .age = clock_.now() - Clock::Time(oldest->there_since.load())};
 }
 
 std::vector<StageGauge> Run::gauges() const {

@@ -8,9 +8,10 @@
 namespace pipestill::graph::detail {
 namespace {
 
-class SmallExecutor {
+class SmallExecutor final : public Passage {
  public:
   SmallExecutor(Run& run, Clock& clock) : run_(run), simulated_(dynamic_cast<SimulatedClock*>(&clock)), places_(run.stages().size()) {
+    run_.attach(*this);
     for (auto& slot : run.slots()) free_.push_back(slot.get());
   }
 
@@ -64,6 +65,7 @@ class SmallExecutor {
       const auto first = place.waiting.begin();
       if ((plan.is_in_sequence || plan.reads) && first->first != place.next) continue;
       if (plan.reads && !run_.has_version(Seq{first->first})) continue;
+      if (i == 0 && run_.counts_bytes() && !run_.has_bytes(Seq{first->first})) continue;
       Slot* slot = first->second;
       place.waiting.erase(first);
       ++place.next;
@@ -80,6 +82,7 @@ class SmallExecutor {
 
   void admit(Slot* slot) {
     const bool is_admitted = run_.admit(*slot);
+    if (is_admitted) pass_grants();
     std::lock_guard lock(mutex_);
     is_source_busy_ = false;
     if (is_admitted) {
@@ -95,6 +98,7 @@ class SmallExecutor {
       run_.call(stage, *slot);
       const bool is_sink = stage + 1 == places_.size();
       if (is_sink) run_.retire(*slot);
+      pass_grants();
       std::lock_guard lock(mutex_);
       leave(stage, slot);
     } else {
@@ -102,14 +106,22 @@ class SmallExecutor {
         std::lock_guard lock(mutex_);
         ++outstanding_;
       }
-      run_.start(stage, *slot, [this, stage, slot] {
-        std::lock_guard lock(mutex_);
-        --outstanding_;
-        ++completions_;
-        leave(stage, slot);
-        changed_.notify_all();  // under the lock: once it is free, this object may be gone
-      });
+      run_.start(stage, *slot);
     }
+  }
+
+  void passed(std::size_t stage, Slot& slot) noexcept override {
+    pass_grants();
+    std::lock_guard lock(mutex_);
+    --outstanding_;
+    ++completions_;
+    leave(stage, &slot);
+    changed_.notify_all();  // under the lock: once it is free, this object may be gone
+  }
+
+  /// Nobody needs to be told what was granted: pick() asks.
+  void pass_grants() {
+    if (run_.counts_bytes()) static_cast<void>(run_.grant_bytes());
   }
 
   void leave(std::size_t stage, Slot* slot) {

@@ -71,6 +71,30 @@ TEST_CASE("a flow prints itself with order, style, limits and the two tokens") {
   CHECK(text.find("metrics_sink        sink, in sequence, returns the credit") != std::string::npos);
 }
 
+TEST_CASE("a flow draws itself: every stage, both tokens, and labels that DOT can read") {
+  struct Described {
+    static Description describe() { return {.name = "builder", .summary = "says \"so\" \\"}; }
+    int operator()(int x, Context&) const { return x; }
+  };
+  const Feedback<int> student(std::make_shared<const int>(0), Staleness{2});
+  const auto dot = from("batch_source", Yield{})
+                       .then("student_sampling", any_order(8), Start{}, reads(student))
+                       .then("datum_builder", any_order(2), Described{})
+                       .then("forward_backward", in_sequence(), Start{}, publishes(student))
+                       .into("metrics_sink", Drop{})
+                       .to_dot();
+  CAPTURE(dot);
+  CHECK(dot.starts_with("digraph flow {"));
+  CHECK(dot.ends_with("}\n"));
+  CHECK(dot.find(R"(stage0 [label="student_sampling\nany order, asynchronous, at most 8, takes a version"];)") != std::string::npos);
+  CHECK(dot.find(R"(stage1 [label="datum_builder\nany order, returns, at most 2\nsays \"so\" \\"];)") != std::string::npos);
+  for (const auto* edge : {"source -> stage0;", "stage0 -> stage1;", "stage1 -> stage2;", "stage2 -> stage3;", "stage3 -> source [style=dashed", "stage2 -> stage0 [style=dashed"}) {
+    CAPTURE(edge);
+    CHECK(dot.find(edge) != std::string::npos);
+  }
+  CHECK(dot.find("versions, 3 at the start") != std::string::npos);
+}
+
 TEST_CASE("a flow cannot run with options that make no sense") {
   const auto flow = [](std::size_t limit) { return from("source", Yield{}).then("same", any_order(limit), Same{}).into("sink", Drop{}); };
   CHECK(run(flow(1), {.depth = 0, .executor = Executor::small}).failure->error.code == ErrorCode::invalid_input);
