@@ -12,14 +12,18 @@
 namespace pipestill::app {
 namespace {
 
-int run_check(const RecipeArguments& arguments, bool json) {
+enum class Output { text, json, dot };
+
+int run_check(const RecipeArguments& arguments, Output output) {
   const auto recipe = arguments.read();
   if (!recipe) return report(recipe.error());
   const auto ports = make_ports(*recipe, std::make_shared<SystemClock>(), nullptr);
   if (!ports) return report(ports.error());
   const auto plan = plan_run(*recipe, *ports);
   if (!plan) return report(plan.error());
-  if (json) {
+  if (output == Output::dot) {
+    std::fputs(draw_flow(*recipe).c_str(), stdout);
+  } else if (output == Output::json) {
     std::puts(boost::json::serialize(boost::json::object{{"rows", plan->rows}, {"batches_per_epoch", plan->batches_per_epoch}, {"total_steps", plan->total_steps},
                                                          {"identity", recipe->identity()}, {"recipe", recipe->resolved}}).c_str());
   } else {
@@ -35,14 +39,15 @@ int run_check(const RecipeArguments& arguments, bool json) {
 void add_check(CLI::App& program, Action& action) {
   struct Arguments {
     RecipeArguments recipe;
-    bool json = false;
+    bool json = false, dot = false;
   };
   const auto arguments = std::make_shared<Arguments>();
   auto& command = *program.add_subcommand("check", "Validate a recipe and show its graph and its plan; opens no model and asks no teacher");
   arguments->recipe.add_to(command);
   command.add_flag("--json", arguments->json, "Print one JSON object, with the resolved recipe");
-  command.footer("Example: pipestill check examples/tasks/distill.json");
-  command.callback([arguments, &action] { action = [arguments] { return run_check(arguments->recipe, arguments->json); }; });
+  command.add_flag("--dot", arguments->dot, "Print the graph in the DOT language of Graphviz")->excludes("--json");
+  command.footer("Example: pipestill check examples/tasks/distill.json\n         pipestill check examples/tasks/distill.json --dot | dot -Tsvg > flow.svg");
+  command.callback([arguments, &action] { action = [arguments] { return run_check(arguments->recipe, arguments->dot ? Output::dot : arguments->json ? Output::json : Output::text); }; });
 }
 
 }  // namespace pipestill::app

@@ -49,6 +49,11 @@ void Progress::on_evaluation(const EvaluationRecord& record) {
   if (found != record.result.metrics.end()) exact_match_ = found->second;
 }
 
+void Progress::say(const std::string& text) {
+  std::lock_guard lock(mutex_);
+  std::fprintf(stderr, "%s%s\n", is_live_ ? "\r\033[K" : "", text.c_str());
+}
+
 void Progress::draw_until_stopped(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {

@@ -27,6 +27,8 @@ class Progress {
   [[nodiscard]] bool is_live() const { return is_live_; }
   void set_total(std::uint64_t steps);
   void on_step(const StepResult& step);
+  /// A line of its own on stderr.
+  void say(const std::string& text);
   void on_evaluation(const EvaluationRecord& record);
 
  private:

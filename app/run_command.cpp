@@ -56,6 +56,7 @@ int run_run(const Arguments& arguments) {
     options.distillation.stop_now = signals.stop_now();
     options.distillation.monitor = monitor;
     options.distillation.on_step = [&](const StepResult& step) { progress.on_step(step); };
+    options.distillation.on_stall = [&](const graph::Stall& stall) { progress.say("pipestill: " + to_text(stall)); };
     options.distillation.on_evaluation = [&](const EvaluationRecord& record) {
       progress.on_evaluation(record);
       if (progress.is_live()) return;

@@ -11,6 +11,7 @@ int run_program(int argc, char** argv) {
   CLI::App program("Measures pipestill: ratios within one run, medians and spread, with the machine's facts.", "pipestill-bench");
   program.require_subcommand(1);
   Action action;
+  add_engine(program, action);
   add_pipeline(program, action);
   add_overlap(program, action);
   try {

@@ -7,6 +7,7 @@ namespace pipestill::bench {
 
 using Action = std::function<int()>;  ///< the result is the exit status
 
+void add_engine(CLI::App& program, Action& action);
 void add_pipeline(CLI::App& program, Action& action);
 void add_overlap(CLI::App& program, Action& action);
 

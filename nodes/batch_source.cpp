@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "nodes/batch_bytes.hpp"
 #include "nodes/describe.hpp"
 #include "nodes/prompt.hpp"
 #include "ports/dataset/conversation.hpp"
@@ -26,46 +27,42 @@ std::uint64_t BatchPlan::total_steps() const {
 }
 
 BatchSource::BatchSource(const Recipe& recipe, const BatchPlan& plan, std::shared_ptr<DatasetStore> dataset)
-    : plan_(plan),
-      dataset_(std::move(dataset)),
-      method_(recipe.method),
-      seed_(recipe.seed),
-      is_shuffled_(recipe.dataset.shuffle),
-      on_bad_row_(recipe.dataset.on_bad_row),
-      teacher_(recipe.teacher ? recipe.teacher->teacher_model : "") {}
+    : recipe_(std::make_shared<const Recipe>(recipe)), plan_(plan), dataset_(std::move(dataset)) {}
 
 Description BatchSource::describe() { return describe_batch_source(); }
 
 Result<Row> BatchSource::read_row(std::uint64_t index, std::uint64_t epoch) {
   auto record = dataset_->row(index);
   if (!record) return fail(std::move(record.error()));
-  Row row{.index = index, .where = std::move(record->where), .teacher = teacher_};
-  auto conversation = method_ == Method::supervised ? supervised_conversation(*record) : prompt_conversation(*record);
+  Row row{.index = index, .where = std::move(record->where), .teacher = recipe_->teacher ? recipe_->teacher->teacher_model : ""};
+  auto conversation = recipe_->method == Method::supervised ? supervised_conversation(*record) : prompt_conversation(*record);
   if (!conversation) return fail(at_row(row, std::move(conversation.error())));
   row.conversation = *std::move(conversation);
-  if (method_ != Method::supervised) {
-    row.seed = draw_seed(seed_, method_ == Method::on_policy ? "student_sampling" : "teacher_sampling", 0, epoch, index, 0);
+  if (recipe_->method != Method::supervised) {
+    row.seed = draw_seed(recipe_->seed, recipe_->method == Method::on_policy ? "student_sampling" : "teacher_sampling", 0, epoch, index, 0);
   }
   return row;
 }
 
-Result<std::optional<PromptBatch>> BatchSource::operator()(graph::Context&) {
+Result<std::optional<PromptBatch>> BatchSource::operator()(graph::Context& context) {
   if (next_step_ == plan_.total_steps()) return std::nullopt;
   PromptBatch batch{.at = {next_step_ / plan_.batches_per_epoch(), next_step_ % plan_.batches_per_epoch(), next_step_}};
-  if (is_shuffled_ && batch.at.batch == 0) order_ = epoch_order(seed_, batch.at.epoch, plan_.rows);
+  const bool is_shuffled = recipe_->dataset.shuffle;
+  if (is_shuffled && batch.at.batch == 0) order_ = epoch_order(recipe_->seed, batch.at.epoch, plan_.rows);
   const std::uint64_t begin = batch.at.batch * plan_.batch_size;
   const std::uint64_t end = std::min(begin + plan_.batch_size, plan_.rows);
   for (std::uint64_t place = begin; place < end; ++place) {
-    const std::uint64_t index = is_shuffled_ ? order_[place] : place;
+    const std::uint64_t index = is_shuffled ? order_[place] : place;
     auto row = read_row(index, batch.at.epoch);
     if (!row) {
       const bool is_bad_row = row.error().code == ErrorCode::invalid_input;
-      if (!is_bad_row || on_bad_row_ == BadRowPolicy::fail) return fail(std::move(row.error()));
+      if (!is_bad_row || recipe_->dataset.on_bad_row == BadRowPolicy::fail) return fail(std::move(row.error()));
       row = Row{.index = index, .where = "row " + std::to_string(index), .dropped = DropReason::bad};
     }
     batch.rows.push_back(*std::move(row));
   }
   ++next_step_;
+  context.bytes = most_bytes(*recipe_, batch);
   return batch;
 }
 

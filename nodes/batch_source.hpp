@@ -38,13 +38,9 @@ class BatchSource {
  private:
   [[nodiscard]] Result<Row> read_row(std::uint64_t index, std::uint64_t epoch);
 
+  std::shared_ptr<const Recipe> recipe_;
   BatchPlan plan_;
   std::shared_ptr<DatasetStore> dataset_;
-  Method method_;
-  BigSeed seed_;
-  bool is_shuffled_;
-  BadRowPolicy on_bad_row_;
-  std::string teacher_;
   std::uint64_t next_step_ = 0;
   std::vector<std::uint64_t> order_;  // of the epoch under way; empty: the file's
 };

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "nodes/datum.hpp"
+#include "nodes/batch_bytes.hpp"
 #include "nodes/describe.hpp"
 #include "ports/datum_digest.hpp"
 
@@ -59,7 +60,7 @@ Result<std::optional<Datum>> DatumBuilder::build(Row& row) const {
   return datum_from_model_input_weights(std::move(example->input), example->weights, options_.max_length);
 }
 
-Result<DatumBatch> DatumBuilder::operator()(SampledBatch sampled, graph::Context&) const {
+Result<DatumBatch> DatumBuilder::operator()(SampledBatch sampled, graph::Context& context) const {
   DatumBatch batch{.at = sampled.at, .student_version = sampled.student_version, .teacher_latency = sampled.teacher_latency};
   batch.rows.reserve(sampled.rows.size());
   for (auto& row : sampled.rows) {
@@ -72,10 +73,11 @@ Result<DatumBatch> DatumBuilder::operator()(SampledBatch sampled, graph::Context
     take_datum(batch, std::move(row.row), std::move(datum));
   }
   batch.datum_digest = digest_of(batch);
+  context.bytes = std::min(context.bytes, bytes_of(batch));
   return batch;
 }
 
-Result<DatumBatch> DatumBuilder::operator()(PromptBatch prompts, graph::Context&) const {
+Result<DatumBatch> DatumBuilder::operator()(PromptBatch prompts, graph::Context& context) const {
   DatumBatch batch{.at = prompts.at};
   batch.rows.reserve(prompts.rows.size());
   for (auto& row : prompts.rows) {
@@ -88,6 +90,7 @@ Result<DatumBatch> DatumBuilder::operator()(PromptBatch prompts, graph::Context&
     take_datum(batch, std::move(row), std::move(datum));
   }
   batch.datum_digest = digest_of(batch);
+  context.bytes = std::min(context.bytes, bytes_of(batch));
   return batch;
 }
 

@@ -132,7 +132,7 @@ class Distillation {
         on_stop_now_(options.stop_now, [this] { abort_.request_stop(); }) {
     if (!ports_.clock) ports_.clock = std::make_shared<SystemClock>();
     if (!ports_.telemetry) ports_.telemetry = std::make_shared<TelemetryFanout>();
-    if (ports_.telemetry->wants_stage_detail()) trace_ = std::make_unique<StageTrace>(ports_.telemetry);
+    if (ports_.telemetry->wants_spans() || ports_.telemetry->wants_stage_events()) trace_ = std::make_unique<StageTrace>(ports_.telemetry);
   }
 
   RunSummary run() {
@@ -232,6 +232,9 @@ class Distillation {
                                                .clock = ports_.clock,
                                                .trace = trace_.get(),
                                                .monitor = options_.monitor,
+                                               .depth_bytes = recipe_.engine.depth_bytes,
+                                               .on_stall = options_.on_stall ? [this](const graph::Stall& stall) { report_stall(stall); } : std::function<void(const graph::Stall&)>(),
+                                               .stall_timeout = recipe_.engine.stall_timeout,
                                                .on_cut = [this] { cut_.request_stop(); }});
     summary_.cpu_s = process_cpu_seconds() - cpu_before;
     summary_.wall_s = static_cast<double>(report.wall.count()) / 1e9;
@@ -242,6 +245,14 @@ class Distillation {
     summary_.stages = std::move(report.stages);
     summary_.status = report.status;
     summary_.failure = std::move(report.failure);
+  }
+
+  void report_stall(const graph::Stall& stall) {
+    ports_.telemetry->event("pipestill.distillation.stall", {{"stage", stall.oldest.stage},
+                                                             {"seq", stall.oldest.seq.value},
+                                                             {"age_s", std::chrono::duration<double>(stall.oldest.age).count()},
+                                                             {"still_s", std::chrono::duration<double>(stall.duration).count()}});
+    options_.on_stall(stall);
   }
 
   std::optional<Failure> evaluate(EvaluationRecord::When when, std::shared_ptr<SamplingSession> snapshot,
@@ -301,6 +312,13 @@ class Distillation {
   FlowParts parts_;
   RunSummary summary_;
 };
+
+/// Without ports: it cannot run.
+graph::ClosedFlow flow_to_look_at(const Recipe& recipe) {
+  auto flow = FlowBuilder(recipe, {}, {}, {}).build();
+  if (recipe.teacher) flow = std::move(flow).with(std::make_shared<TeacherSession>(nullptr, recipe, nullptr));
+  return std::move(flow).with(std::make_shared<StudentSession>(nullptr, recipe, nullptr));
+}
 
 Error in_section(const std::string& section, Error error) {
   error.message = section + ": " + error.message;
@@ -365,10 +383,8 @@ Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock
   return ports;
 }
 
-std::string describe_flow(const Recipe& recipe) {
-  auto flow = FlowBuilder(recipe, {}, {}, {}).build();
-  if (recipe.teacher) flow = std::move(flow).with(std::make_shared<TeacherSession>(nullptr, recipe, nullptr));
-  return std::move(flow).with(std::make_shared<StudentSession>(nullptr, recipe, nullptr)).to_text();
-}
+std::string describe_flow(const Recipe& recipe) { return flow_to_look_at(recipe).to_text(); }
+
+std::string draw_flow(const Recipe& recipe) { return flow_to_look_at(recipe).to_dot(); }
 
 }  // namespace pipestill

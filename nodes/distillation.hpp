@@ -39,6 +39,7 @@ struct DistillationOptions {
   std::shared_ptr<graph::Monitor> monitor = nullptr;
   std::function<void(const StepResult&)> on_step = nullptr;  ///< in the batches' order, one at a time, on a thread of the engine
   std::function<void(const EvaluationRecord&)> on_evaluation = nullptr;  ///< one at a time, from any thread
+  std::function<void(const graph::Stall&)> on_stall = nullptr;           ///< nothing has moved for a minute, two, four, ...; from any thread. Null: nobody watches
   std::filesystem::path model_directory = {};                            ///< where the final weights and the tokenizer go; empty: nowhere
 };
 
@@ -55,6 +56,8 @@ struct DistillationOptions {
 
 /// The flow of this recipe as text, one line a stage, with its models' opening and closing. Costs nothing.
 [[nodiscard]] std::string describe_flow(const Recipe& recipe);
+/// The same as a picture, in the DOT language of Graphviz.
+[[nodiscard]] std::string draw_flow(const Recipe& recipe);
 
 /// Whether the models can do what the recipe asks, and how many batches the run has. Costs nothing; distil() asks the same first.
 struct RunPlan {

@@ -191,11 +191,13 @@ Recipe::Training read_training(const Values& values) {
 }
 
 Recipe::Engine read_engine(const Values& values) {
-  const std::chrono::duration<double> grace(values.get<double>("engine.stop_grace"));
+  const auto seconds = [&](const char* key) { return std::chrono::round<std::chrono::nanoseconds>(std::chrono::duration<double>(values.get<double>(key))); };
   return {.depth = values.get<std::size_t>("engine.depth"),
           .threads = values.get<std::size_t>("engine.threads"),
           .staleness = values.get<std::size_t>("engine.staleness"),
-          .stop_grace = std::chrono::round<std::chrono::nanoseconds>(grace)};
+          .depth_bytes = values.get<std::uint64_t>("engine.depth_bytes"),
+          .stop_grace = seconds("engine.stop_grace"),
+          .stall_timeout = seconds("engine.stall_timeout")};
 }
 
 Recipe::Evaluation read_evaluation(const Values& values) {

@@ -64,7 +64,9 @@ struct Recipe {
   };
   struct Engine {
     std::size_t depth = 4, threads = 0, staleness = 0;
+    std::uint64_t depth_bytes = 0;              ///< 0: no limit
     std::chrono::nanoseconds stop_grace{};
+    std::chrono::nanoseconds stall_timeout{};  ///< 0: none
   };
   struct Evaluation {
     std::filesystem::path path;
@@ -94,7 +96,7 @@ struct Recipe {
   /// `path` made absolute: a relative one starts from `directory`.
   [[nodiscard]] std::filesystem::path locate(const std::filesystem::path& path) const;
   /// SHA-256, in hexadecimal, over what determines the result: every key but engine.depth, engine.depth_bytes, engine.threads,
-  /// engine.stop_grace, timeouts, in_flight, evaluation, checkpoint, telemetry and paths (dataset.path, teacher.teacher_model,
+  /// engine.stop_grace, engine.stall_timeout and other timeouts, in_flight, evaluation, checkpoint, telemetry and paths (dataset.path, teacher.teacher_model,
   /// teacher.teacher_checkpoint_path, student.model, and student.tokenizer unless it names a built-in one): what lies there is told apart
   /// by its fingerprint, not its place.
   [[nodiscard]] std::string identity() const;

@@ -24,12 +24,18 @@ void without_throwing(F f) noexcept {
 }  // namespace
 
 void StageTrace::started(std::string_view stage, graph::Seq seq, Clock::Time at) noexcept {
+  if (!has_events_) return;
   without_throwing([&] { telemetry_->event(event_name(stage, "start"), {{"seq", seq.value}, {"time_ms", milliseconds(at)}}); });
+}
+
+void StageTrace::add_span(const graph::StageSpan& span) {
+  if (has_spans_) telemetry_->span({.track = span.stage, .name = span.stage, .seq = span.seq.value, .begin = span.started, .end = span.ended});
 }
 
 void StageTrace::ended(const graph::StageSpan& span) noexcept {
   without_throwing([&] {
-    telemetry_->span({.track = span.stage, .name = span.stage, .seq = span.seq.value, .begin = span.started, .end = span.ended});
+    add_span(span);
+    if (!has_events_) return;
     telemetry_->event(event_name(span.stage, "stop"), {{"seq", span.seq.value},
                                                        {"time_ms", milliseconds(span.ended)},
                                                        {"order_wait_ms", milliseconds(span.in_order - span.arrived)},
@@ -41,7 +47,7 @@ void StageTrace::ended(const graph::StageSpan& span) noexcept {
 
 void StageTrace::failed(const graph::StageSpan& span, const Error& error) noexcept {
   without_throwing([&] {
-    telemetry_->span({.track = span.stage, .name = span.stage, .seq = span.seq.value, .begin = span.started, .end = span.ended});
+    add_span(span);
     telemetry_->event(event_name(span.stage, "exception"),
                       {{"seq", span.seq.value}, {"time_ms", milliseconds(span.ended)}, {"message", error.message}});
   });

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "nodes/batch_bytes.hpp"
 #include "nodes/describe.hpp"
 #include "nodes/guarded.hpp"
 #include "nodes/row_gather.hpp"
@@ -35,7 +36,7 @@ void report(const Options& options, SampledBatch& batch, Clock::Time first_sent)
 
 /// Asks for every row, through `ask(row number, on_sent, gather)`.
 template <class Ask>
-void ask_all(const Options& options, SampledBatch batch, Completion<SampledBatch> done, Ask ask) {
+void ask_all(const Options& options, SampledBatch batch, graph::Context& context, Completion<SampledBatch> done, Ask ask) {
   const auto asked = rows_to_ask(batch);
   if (asked.empty()) {  // completed later: never from inside the call
     options->clock->call_at(options->clock->now(), [batch = std::move(batch), done] { done(batch); });
@@ -43,7 +44,10 @@ void ask_all(const Options& options, SampledBatch batch, Completion<SampledBatch
   }
   const auto first_sent = std::make_shared<std::atomic<Clock::Time::rep>>(options->clock->now().count());
   const auto gather = std::make_shared<RowGather>(
-      std::move(batch), asked.size(), [options, first_sent](SampledBatch& b) { report(options, b, Clock::Time(first_sent->load())); },
+      std::move(batch), asked.size(), [options, first_sent, &context](SampledBatch& b) {
+        report(options, b, Clock::Time(first_sent->load()));
+        context.bytes = std::min(context.bytes, most_bytes(b));
+      },
       std::move(done));
   for (const std::size_t i : asked) {
     // The batch's first row is the first to be sent: the queue goes by row.
@@ -74,7 +78,7 @@ void TeacherInference::operator()(PromptBatch prompts, graph::Context& context, 
   }
   const auto stop_sequences = options_->prompts.renderer->stop_sequences();
   ask_all(
-      options_, std::move(batch), std::move(done),
+      options_, std::move(batch), context, std::move(done),
       [&, seq = context.seq.value, stop = context.stop](std::size_t i, std::function<void()> on_sent, std::shared_ptr<RowGather> gather) {
         SampleRequest request{gather->row(i).prompt, options_->params};
         request.params.seed = gather->row(i).row.seed;
@@ -88,7 +92,7 @@ void TeacherInference::operator()(PromptBatch prompts, graph::Context& context, 
 
 void TeacherInference::operator()(SampledBatch batch, graph::Context& context, Completion<SampledBatch> done) const {
   ask_all(
-      options_, std::move(batch), std::move(done),
+      options_, std::move(batch), context, std::move(done),
       [&, seq = context.seq.value, stop = context.stop](std::size_t i, std::function<void()> on_sent, std::shared_ptr<RowGather> gather) {
         const SampledRow& row = gather->row(i);
         ScoreRequest request{.tokens = row.prompt.to_ints()};

@@ -1,7 +1,9 @@
 #include "ports/telemetry/chrome_trace.hpp"
 
+#include <spdlog/fmt/compile.h>
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <iterator>
 #include <utility>
@@ -13,11 +15,13 @@ constexpr std::string_view kEventTrack = "events";
 
 std::string json_string(std::string_view text) { return boost::json::serialize(boost::json::string_view(text.data(), text.size())); }
 
-/// Nanoseconds as microseconds, exactly.
-std::string micros(std::chrono::nanoseconds time) {
-  const auto ns = time.count() < 0 ? 0 : time.count();
-  return fmt::format("{}.{:03}", ns / 1000, ns % 1000);
-}
+/// Nanoseconds as microseconds, exactly: whole() "." rest(), the latter with three digits.
+struct Micros {
+  explicit Micros(std::chrono::nanoseconds time) : ns(std::max<std::int64_t>(0, time.count())) {}
+  [[nodiscard]] std::int64_t whole() const { return ns / 1000; }
+  [[nodiscard]] std::int64_t rest() const { return ns % 1000; }
+  std::int64_t ns;
+};
 
 bool is_shown_by_spans(std::string_view event) {
   return event.starts_with("pipestill.stage.") && (event.ends_with(".start") || event.ends_with(".stop"));
@@ -54,9 +58,9 @@ int ChromeTrace::add_thread(const std::string& name) {
 }
 
 int ChromeTrace::lane_of(const Span& span) {
-  auto track = tracks_.find(span.track);
-  if (track == tracks_.end()) track = tracks_.emplace(span.track, Track{std::string(span.track)}).first;
-  auto& [name, lanes] = track->second;
+  auto track = std::find_if(tracks_.begin(), tracks_.end(), [&](const Track& t) { return t.name == span.track; });
+  if (track == tracks_.end()) track = tracks_.insert(track, Track{std::string(span.track)});
+  auto& [name, lanes] = *track;
   for (Lane& lane : lanes) {
     if (span.begin < lane.end) continue;
     lane.end = span.end;
@@ -70,9 +74,9 @@ int ChromeTrace::lane_of(const Span& span) {
 void ChromeTrace::span(const Span& span) {
   std::lock_guard lock(mutex_);
   if (is_closed_) return;
-  auto name = names_.find(span.name);
-  if (name == names_.end()) name = names_.emplace(span.name, json_string(span.name)).first;
-  records_.push_back({&name->second, lane_of(span), span.seq, span.begin, span.end});
+  auto name = std::find_if(names_.begin(), names_.end(), [&](const Name& n) { return n.text == span.name; });
+  if (name == names_.end()) name = names_.insert(name, {std::string(span.name), json_string(span.name)});
+  records_.push_back({static_cast<std::uint32_t>(name - names_.begin()), lane_of(span), span.seq, span.begin, span.end});
   if (records_.size() >= buffer_spans_) flush();
 }
 
@@ -80,7 +84,7 @@ void ChromeTrace::event(std::string_view name, const boost::json::object& fields
   if (is_shown_by_spans(name)) return;
   const auto now = clock_->now();
   const std::string body =
-      fmt::format(R"("ts":{},"s":"t","name":{},"args":{}}})", micros(now), json_string(name), boost::json::serialize(fields));
+      fmt::format(R"("ts":{}.{:03},"s":"t","name":{},"args":{}}})", Micros(now).whole(), Micros(now).rest(), json_string(name), boost::json::serialize(fields));
   std::lock_guard lock(mutex_);
   if (is_closed_) return;
   const int thread = lane_of({.track = kEventTrack, .name = name, .begin = now, .end = std::chrono::nanoseconds::min()});
@@ -90,8 +94,11 @@ void ChromeTrace::event(std::string_view name, const boost::json::object& fields
 
 void ChromeTrace::flush() {
   for (const Record& record : records_) {
-    append(fmt::format(R"({{"ph":"X","pid":1,"tid":{},"ts":{},"dur":{},"name":{},"args":{{"seq":{}}}}})", record.thread,
-                       micros(record.begin), micros(record.end - record.begin), *record.name, record.seq));
+    const Micros begin(record.begin), duration(record.end - record.begin);
+    text_ += is_first_ ? "[\n" : ",\n";
+    is_first_ = false;
+    fmt::format_to(std::back_inserter(text_), FMT_COMPILE(R"({{"ph":"X","pid":1,"tid":{},"ts":{}.{:03},"dur":{}.{:03},"name":{},"args":{{"seq":{}}}}})"),
+                   record.thread, begin.whole(), begin.rest(), duration.whole(), duration.rest(), names_[record.name].quoted, record.seq);
   }
   records_.clear();
   file_.write(text_);

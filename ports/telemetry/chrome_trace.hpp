@@ -1,8 +1,7 @@
 #pragma once
 // A run as a picture: the Trace Event Format that Perfetto and chrome://tracing open.
 #include <cstddef>
-#include <functional>
-#include <map>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -28,7 +27,8 @@ class ChromeTrace final : public Telemetry {
   void event(std::string_view name, const boost::json::object& fields) override;
   void span(const Span& span) override;
   void metrics(std::uint64_t, const boost::json::object&) override {}
-  [[nodiscard]] bool wants_stage_detail() const override { return true; }
+  [[nodiscard]] bool wants_spans() const override { return true; }
+  [[nodiscard]] bool wants_stage_events() const override { return false; }
   /// Completes the file. The first write error since open(), ErrorCode::backend_failed. Later calls of anything change nothing.
   [[nodiscard]] Result<void> close();
 
@@ -41,8 +41,11 @@ class ChromeTrace final : public Telemetry {
     std::string name;
     std::vector<Lane> lanes = {};
   };
+  struct Name {
+    std::string text, quoted;
+  };
   struct Record {
-    const std::string* name;  ///< quoted, in names_
+    std::uint32_t name;  ///< in names_
     int thread;
     std::uint64_t seq;
     std::chrono::nanoseconds begin, end;
@@ -61,8 +64,8 @@ class ChromeTrace final : public Telemetry {
   bool is_closed_ = false;
   bool is_first_ = true;
   int threads_ = 0;
-  std::map<std::string, Track, std::less<>> tracks_;
-  std::map<std::string, std::string, std::less<>> names_;  ///< to the name as a JSON string
+  std::vector<Track> tracks_;  // a handful, like names_: a search from the front beats a map
+  std::vector<Name> names_;
   std::vector<Record> records_;
   std::string text_;
 };

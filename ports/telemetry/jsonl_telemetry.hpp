@@ -17,7 +17,8 @@ class JsonlTelemetry final : public Telemetry {
   void event(std::string_view, const boost::json::object&) override {}
   void span(const Span&) override {}
   void metrics(std::uint64_t step, const boost::json::object& values) override;
-  [[nodiscard]] bool wants_stage_detail() const override { return false; }
+  [[nodiscard]] bool wants_spans() const override { return false; }
+  [[nodiscard]] bool wants_stage_events() const override { return false; }
   /// The first write error since open(), ErrorCode::backend_failed; nothing was written after it.
   [[nodiscard]] Result<void> close();
 

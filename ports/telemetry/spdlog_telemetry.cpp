@@ -41,6 +41,6 @@ void SpdlogTelemetry::metrics(std::uint64_t step, const boost::json::object& val
   logger_->info("step {}{}", step, pairs(values, Shown::numbers));
 }
 
-bool SpdlogTelemetry::wants_stage_detail() const { return logger_->should_log(spdlog::level::debug); }
+bool SpdlogTelemetry::wants_stage_events() const { return logger_->should_log(spdlog::level::debug); }
 
 }  // namespace pipestill

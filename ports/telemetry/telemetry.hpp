@@ -23,8 +23,9 @@ class Telemetry {
   virtual void span(const Span& span) = 0;
   /// One line a step.
   virtual void metrics(std::uint64_t step, const boost::json::object& values) = 0;
-  /// Whether spans and stage events are worth making: they cost time on every batch and stage.
-  [[nodiscard]] virtual bool wants_stage_detail() const = 0;
+  /// Whether spans, and the events `pipestill.stage.*.start` and `.stop`, are worth making: they cost time on every batch and stage.
+  [[nodiscard]] virtual bool wants_spans() const = 0;
+  [[nodiscard]] virtual bool wants_stage_events() const = 0;
 };
 
 }  // namespace pipestill

@@ -16,8 +16,12 @@ void TelemetryFanout::metrics(std::uint64_t step, const boost::json::object& val
   for (const auto& sink : sinks_) sink->metrics(step, values);
 }
 
-bool TelemetryFanout::wants_stage_detail() const {
-  return std::any_of(sinks_.begin(), sinks_.end(), [](const auto& sink) { return sink->wants_stage_detail(); });
+bool TelemetryFanout::wants_spans() const {
+  return std::any_of(sinks_.begin(), sinks_.end(), [](const auto& sink) { return sink->wants_spans(); });
+}
+
+bool TelemetryFanout::wants_stage_events() const {
+  return std::any_of(sinks_.begin(), sinks_.end(), [](const auto& sink) { return sink->wants_stage_events(); });
 }
 
 }  // namespace pipestill

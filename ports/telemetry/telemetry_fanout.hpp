@@ -15,7 +15,8 @@ class TelemetryFanout final : public Telemetry {
   void event(std::string_view name, const boost::json::object& fields) override;
   void span(const Span& span) override;
   void metrics(std::uint64_t step, const boost::json::object& values) override;
-  [[nodiscard]] bool wants_stage_detail() const override;  ///< if one of the sinks does
+  [[nodiscard]] bool wants_spans() const override;  ///< if one of the sinks does
+  [[nodiscard]] bool wants_stage_events() const override;
 
  private:
   const std::vector<std::shared_ptr<Telemetry>> sinks_;

@@ -195,7 +195,8 @@ class RecordingTelemetry final : public Telemetry {
     CHECK(step == rows.size());
     rows.push_back(values);
   }
-  bool wants_stage_detail() const override { return wants_detail; }
+  bool wants_spans() const override { return wants_detail; }
+  bool wants_stage_events() const override { return wants_detail; }
   std::size_t count(std::string_view name) const {
     return static_cast<std::size_t>(std::count_if(events.begin(), events.end(), [&](const Event& e) { return e.name == name; }));
   }

@@ -28,7 +28,8 @@ TEST_CASE("a trace shows each span on a named thread of its track, in microsecon
   const TempDir dir;
   const auto path = dir.path() / "trace.json";
   auto trace = ChromeTrace::open(path, std::make_shared<SimulatedClock>()).value();
-  CHECK(trace->wants_stage_detail());
+  CHECK(trace->wants_spans());
+  CHECK(!trace->wants_stage_events());
   trace->span({.track = "teacher \"A\"", .name = "sample", .seq = 3, .begin = 1500ns, .end = 4750ns});
   trace->event("pipestill.distillation.step", {{"seq", 3}});
   trace->event("pipestill.stage.teacher.start", {});

@@ -81,12 +81,12 @@ TEST_CASE("a log shows events at debug, and metrics at info every few steps") {
   logger->set_pattern("%l %v");
   logger->set_level(spdlog::level::info);
   SpdlogTelemetry telemetry(logger, 2);
-  CHECK(!telemetry.wants_stage_detail());
+  CHECK(!telemetry.wants_stage_events());
   telemetry.event("pipestill.distillation.step", {{"seq", 1}});
   for (std::uint64_t step = 0; step < 4; ++step) telemetry.metrics(step, {{"loss", 0.123456789}, {"num_tokens", 7}});
   CHECK(out.str() == "info step 0 loss=0.123457 num_tokens=7\ninfo step 2 loss=0.123457 num_tokens=7\n");
   logger->set_level(spdlog::level::debug);
-  CHECK(telemetry.wants_stage_detail());
+  CHECK(telemetry.wants_stage_events());
   out.str("");
   telemetry.event("pipestill.distillation.step", {{"seq", 1}, {"why", "x {} y"}});
   SpdlogTelemetry(logger, 0).metrics(0, {});
@@ -99,15 +99,16 @@ TEST_CASE("a fan-out passes everything to every sink, and wants what one of them
     void event(std::string_view, const boost::json::object&) override { ++calls; }
     void span(const Span&) override { ++calls; }
     void metrics(std::uint64_t, const boost::json::object&) override { ++calls; }
-    [[nodiscard]] bool wants_stage_detail() const override { return wants_detail; }
+    [[nodiscard]] bool wants_spans() const override { return wants_detail; }
+    [[nodiscard]] bool wants_stage_events() const override { return wants_detail; }
     bool wants_detail;
     int calls = 0;
   };
   const auto a = std::make_shared<Sink>(false), b = std::make_shared<Sink>(true);
   TelemetryFanout both({a, b}), none, quiet({a});
-  CHECK(both.wants_stage_detail());
-  CHECK(!quiet.wants_stage_detail());
-  CHECK(!none.wants_stage_detail());
+  CHECK((both.wants_spans() && both.wants_stage_events()));
+  CHECK(!(quiet.wants_spans() || quiet.wants_stage_events()));
+  CHECK(!(none.wants_spans() || none.wants_stage_events()));
   both.event("e", {});
   both.span({});
   both.metrics(1, {});

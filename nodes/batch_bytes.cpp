@@ -1,0 +1,68 @@
+#include "nodes/batch_bytes.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <variant>
+
+namespace pipestill {
+namespace {
+
+// A position of a datum: a token of the input, a target, a weight, and on-policy a log-probability and an advantage.
+constexpr std::uint64_t kDatumPosition = sizeof(Token) + sizeof(std::int64_t) + 3 * sizeof(float);
+// A token of an answer: itself, its log-probability, and the teacher's of it.
+constexpr std::uint64_t kAnswerToken = sizeof(Token) + sizeof(Logprob) + sizeof(float);
+// What a renderer puts around a message, at most.
+constexpr std::uint64_t kTokensAroundMessage = 32;
+
+std::uint64_t text_bytes(const Row& row) {
+  std::uint64_t bytes = row.where.size() + row.teacher.size();
+  for (const auto& message : row.conversation) bytes += sizeof(Message) + message.role.size() + message.content.size();
+  return bytes;
+}
+
+/// No tokenizer makes more tokens than there are bytes.
+std::uint64_t most_prompt_tokens(const Recipe& recipe, const Row& row) {
+  std::uint64_t tokens = kTokensAroundMessage;
+  for (const auto& message : row.conversation) tokens += kTokensAroundMessage + message.role.size() + message.content.size();
+  return std::min<std::uint64_t>(tokens, recipe.dataset.max_prompt_tokens.value_or(std::numeric_limits<std::size_t>::max()));
+}
+
+}  // namespace
+
+std::uint64_t most_bytes(const Recipe& recipe, const PromptBatch& batch) {
+  std::uint64_t bytes = sizeof(SampledBatch);
+  for (const auto& row : batch.rows) {
+    bytes += sizeof(SampledRow) + text_bytes(row);
+    if (row.dropped) continue;
+    const auto prompt = most_prompt_tokens(recipe, row);
+    const auto answer = recipe.teacher ? static_cast<std::uint64_t>(recipe.teacher->max_tokens) : 0;
+    bytes += prompt * sizeof(Token) + answer * kAnswerToken + std::min<std::uint64_t>(prompt + answer, recipe.training.max_length) * kDatumPosition;
+  }
+  return bytes;
+}
+
+std::uint64_t most_bytes(const SampledBatch& batch) {
+  std::uint64_t bytes = sizeof(SampledBatch);
+  for (const auto& row : batch.rows) {
+    bytes += sizeof(SampledRow) + text_bytes(row.row);
+    if (row.row.dropped) continue;
+    const auto prompt = row.prompt.length(), answer = row.answer.tokens.size();
+    bytes += prompt * sizeof(Token) + answer * kAnswerToken + (prompt + answer) * kDatumPosition;
+  }
+  return bytes;
+}
+
+std::uint64_t bytes_of(const DatumBatch& batch) {
+  std::uint64_t bytes = sizeof(DatumBatch);
+  for (const auto& row : batch.rows) {
+    bytes += sizeof(DatumRow) + text_bytes(row.row);
+    if (!row.datum) continue;
+    bytes += row.datum->model_input.length() * sizeof(Token);
+    for (const auto& [name, tensor] : row.datum->loss_fn_inputs) {
+      bytes += std::visit([](const auto& data) { return data.size() * sizeof(data[0]); }, tensor.data);
+    }
+  }
+  return bytes;
+}
+
+}  // namespace pipestill
