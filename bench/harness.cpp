@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <fstream>
 #include <thread>
 
@@ -34,6 +35,32 @@ Spread spread(std::vector<double> values) {
 }
 
 boost::json::object to_json(const Spread& s) { return {{"min", s.min}, {"median", s.median}, {"max", s.max}}; }
+
+std::string to_text(const Spread& s, int digits) { return fmt::format("{:.{}f} ({:.{}f} to {:.{}f})", s.median, digits, s.min, digits, s.max, digits); }
+
+const char* verdict(double value, double goal) { return value >= goal ? "met" : "missed"; }
+
+Result<void> interleave(std::size_t repetitions, std::span<const Measure> cases) {
+  for (std::size_t k = 0; k < repetitions; ++k) {
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+      if (auto measured = cases[(k + i) % cases.size()](); !measured) return measured;
+    }
+  }
+  return {};
+}
+
+double seconds_per_call(double at_least_s, const std::function<void()>& f) {
+  const double begin = wall_seconds();
+  for (std::size_t calls = 1;; ++calls) {
+    f();
+    if (const double taken = wall_seconds() - begin; taken >= at_least_s) return taken / static_cast<double>(calls);
+  }
+}
+
+int refuse(const Error& error) {
+  std::fprintf(stderr, "pipestill-bench: %s\n", error.message.c_str());
+  return error.code == ErrorCode::invalid_input ? 2 : 3;
+}
 
 ForeignLoad::ForeignLoad() : busy_s_(busy_seconds()), own_s_(process_cpu_seconds()), wall_s_(wall_seconds()) {}
 

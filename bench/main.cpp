@@ -13,6 +13,9 @@ int run_program(int argc, char** argv) {
   Action action;
   add_pipeline(program, action);
   add_overlap(program, action);
+#ifdef PIPESTILL_BENCH_MODELS
+  add_gemm(program, action);
+#endif
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
