@@ -3,11 +3,14 @@
 #include <CLI/CLI.hpp>
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "graph/base/error.hpp"
 #include "ports/embedded/model_config.hpp"
+#include "ports/sampling/sampling_client.hpp"
+#include "ports/training/training_client.hpp"
 #include "ports/types.hpp"
 
 namespace pipestill::bench {
@@ -17,6 +20,7 @@ struct NamedModel {
   std::string role;   ///< teacher or student
   std::string model;  ///< a model directory or a config.json, as in a recipe
   ModelConfig config = {};
+  bool has_weights = false;  ///< otherwise fresh ones are drawn
 };
 
 struct ModelArguments {
@@ -28,6 +32,7 @@ struct ModelArguments {
 
 // Rows as long as the example's longest prompts and average answers.
 inline constexpr int kPromptTokens = 16, kAnswerTokens = 11, kBatchRows = 64;
+inline constexpr int kDecodeSteps = 28;  ///< behind the prompt
 inline constexpr std::int64_t kRowPositions = kPromptTokens + kAnswerTokens - 1;  ///< the last token is predicted only
 
 /// Token t of row r, any t: `bench/compare_torch.py` makes the same.
@@ -35,5 +40,10 @@ inline constexpr std::int64_t kRowPositions = kPromptTokens + kAnswerTokens - 1;
 [[nodiscard]] std::vector<Token> bench_prompt(const ModelConfig& config, int row);
 /// A prompt of weight 0 and an answer of weight 1.
 [[nodiscard]] Datum bench_datum(const ModelConfig& config, int row);
+
+// Sessions of the client "torch", with one compute thread, as a recipe opens them.
+[[nodiscard]] Result<std::shared_ptr<TrainingSession>> open_trainer(const NamedModel& model);
+/// Of the model itself, or of a snapshot where it has no weights of its own.
+[[nodiscard]] Result<std::shared_ptr<SamplingSession>> open_sampler(const NamedModel& model);
 
 }  // namespace pipestill::bench

@@ -1,8 +1,10 @@
 // gemm: the models' matrix products against oneDNN's own sgemm, on one thread.
+#include <algorithm>
 #include <array>
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 #include <cstdio>
+#include <iterator>
 #include <memory>
 #include <numeric>
 #include <string>
@@ -51,8 +53,7 @@ void add(std::vector<Line>& lines, std::string name, std::span<const Product> pr
 
 std::vector<Line> lines_of(std::span<const NamedModel> models) {
   std::vector<Line> lines;
-  const Product reference{.rows = 1024, .in = 192, .out = 192};
-  add(lines, shape_of(reference), {&reference, 1}, true);
+  add(lines, shape_of(kReferenceProduct), {&kReferenceProduct, 1}, true);
   for (const auto& m : models) {
     std::vector<Product> seen;
     for (const auto& p : decode_products(m.config, kBatchRows)) {
@@ -116,14 +117,15 @@ int run_gemm(const Arguments& arguments) {
   }
   const ForeignLoad load;
   if (auto measured = interleave(arguments.repetitions, measures); !measured) return refuse(measured.error());
-  const auto facts = context(load);
+  auto facts = context(load);
+  facts["onednn"] = onednn_version();
   if (arguments.json) {
     json::array out;
     for (const auto& line : lines) out.push_back(report(line));
     std::puts(json::serialize(json::object{{"scenario", "gemm"}, {"repetitions", arguments.repetitions}, {"threads", 1}, {"lines", std::move(out)}, {"context", facts}}).c_str());
     return 0;
   }
-  fmt::print("float32 products, rows x in x out, on one thread: the models' gemm and one dnnl_sgemm; GFLOP/s, median (min to max) of {}.\n"
+  fmt::print("float32 products, rows x in x out, on one thread: the models' gemm and one dnnl_sgemm; GFLOP/s of processor time, median (min to max) of {}.\n"
              "Training: {} rows of {} positions, {} of them targets; in brackets, how many products.\n\n{:<38}{:<26}{:<26}{:<26}\n",
              arguments.repetitions, kBatchRows, kRowPositions, kAnswerTokens, "", "gemm", "dnnl_sgemm", "ratio");
   for (const auto& line : lines) {

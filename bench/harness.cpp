@@ -49,11 +49,15 @@ Result<void> interleave(std::size_t repetitions, std::span<const Measure> cases)
   return {};
 }
 
-double seconds_per_call(double at_least_s, const std::function<void()>& f) {
-  const double begin = wall_seconds();
-  for (std::size_t calls = 1;; ++calls) {
+Stopwatch::Stopwatch() : begun_{wall_seconds(), process_cpu_seconds()} {}
+
+Taken Stopwatch::taken() const { return {wall_seconds() - begun_.wall_s, process_cpu_seconds() - begun_.cpu_s}; }
+
+Taken per_call(double at_least_s, const std::function<void()>& f) {
+  const Stopwatch watch;
+  for (double calls = 1;; ++calls) {
     f();
-    if (const double taken = wall_seconds() - begin; taken >= at_least_s) return taken / static_cast<double>(calls);
+    if (const auto taken = watch.taken(); taken.wall_s >= at_least_s) return {taken.wall_s / calls, taken.cpu_s / calls};
   }
 }
 

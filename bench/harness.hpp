@@ -29,8 +29,21 @@ using Measure = std::function<Result<void>()>;
 /// and what going first is worth, comes to all alike. Ends at the first failure.
 [[nodiscard]] Result<void> interleave(std::size_t repetitions, std::span<const Measure> cases);
 
-/// Seconds that a call of `f` takes: the mean over as many calls as fill `at_least_s`, and one at least.
-[[nodiscard]] double seconds_per_call(double at_least_s, const std::function<void()>& f);
+/// Seconds by the wall clock, and of processor time in the whole process. The second is the one to compare on a machine that others use too.
+struct Taken {
+  double wall_s = 0, cpu_s = 0;
+};
+/// Since its making.
+class Stopwatch {
+ public:
+  Stopwatch();
+  [[nodiscard]] Taken taken() const;
+
+ private:
+  Taken begun_;
+};
+/// What a call of `f` takes: the mean over as many calls as fill `at_least_s` of wall clock, and one at least.
+[[nodiscard]] Taken per_call(double at_least_s, const std::function<void()>& f);
 
 /// Says it on stderr; the exit status.
 [[nodiscard]] int refuse(const Error& error);

@@ -15,6 +15,8 @@ int run_program(int argc, char** argv) {
   add_overlap(program, action);
 #ifdef PIPESTILL_BENCH_MODELS
   add_gemm(program, action);
+  add_sample(program, action);
+  add_train(program, action);
 #endif
   try {
     program.parse(argc, argv);

@@ -45,14 +45,14 @@ void ProductTiming::run() {
 
 double ProductTiming::ours(double at_least_s) {
   omp_set_num_threads(1);
-  return seconds_per_call(at_least_s, [this] { run(); });
+  return per_call(at_least_s, [this] { run(); }).cpu_s;
 }
 
 Result<double> ProductTiming::plain_dnnl(double at_least_s) {
   omp_set_num_threads(1);
   const auto& p = product_;
   dnnl_status_t status = dnnl_success;
-  const double seconds = seconds_per_call(at_least_s, [&] {
+  const auto taken = per_call(at_least_s, [&] {
     dnnl_status_t called = dnnl_success;
     switch (p.kind) {
       case Product::Kind::forward:
@@ -67,15 +67,20 @@ Result<double> ProductTiming::plain_dnnl(double at_least_s) {
     }
     if (called != dnnl_success) status = called;
   });
-  if (status == dnnl_success) return seconds;
+  if (status == dnnl_success) return taken.cpu_s;
   return fail(ErrorCode::backend_failed, "dnnl_sgemm failed with status " + std::to_string(static_cast<int>(status)));
+}
+
+std::string onednn_version() {
+  const auto* v = dnnl_version();
+  return std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch);
 }
 
 double seconds_of(std::span<ProductTiming> products, double at_least_s) {
   omp_set_num_threads(1);
-  return seconds_per_call(at_least_s, [&] {
-    for (auto& product : products) product.run();
-  });
+  return per_call(at_least_s, [&] {
+           for (auto& product : products) product.run();
+         }).cpu_s;
 }
 
 }  // namespace pipestill::bench
