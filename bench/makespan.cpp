@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <functional>
 #include <queue>
-#include <utility>
 
 namespace pipestill::bench {
 
@@ -20,12 +19,11 @@ nanoseconds makespan_in_sequence(std::span<const nanoseconds> teacher, std::span
 }
 
 nanoseconds makespan_in_completion_order(std::span<const nanoseconds> teacher, std::span<const nanoseconds> training, std::size_t depth) {
-  using Answer = std::pair<nanoseconds, std::size_t>;  // when, and of which batch
-  std::priority_queue<Answer, std::vector<Answer>, std::greater<>> answers;
+  std::priority_queue<nanoseconds, std::vector<nanoseconds>, std::greater<>> answers;  // when those admitted and not yet trained on come
   std::size_t admitted = 0;
   const auto admit = [&](nanoseconds now) {
     if (admitted == teacher.size()) return;
-    answers.emplace(now + teacher[admitted], admitted);
+    answers.push(now + teacher[admitted]);
     ++admitted;
   };
   while (admitted < std::min(depth, teacher.size())) admit({});
@@ -33,7 +31,7 @@ nanoseconds makespan_in_completion_order(std::span<const nanoseconds> teacher, s
   // it will begin when this step ends.
   nanoseconds now{};
   for (const auto step : training) {
-    now = std::max(now, answers.top().first) + step;
+    now = std::max(now, answers.top()) + step;
     answers.pop();
     admit(now);
   }

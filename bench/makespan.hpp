@@ -14,7 +14,7 @@ namespace pipestill::bench {
 /// In sequence: batch n trains after batch n - 1, so a credit is free when batch n - depth has been trained on.
 [[nodiscard]] std::chrono::nanoseconds makespan_in_sequence(std::span<const std::chrono::nanoseconds> teacher,
                                                             std::span<const std::chrono::nanoseconds> training, std::size_t depth);
-/// In completion order: whichever waits longest for its training trains next, the lower number among equals. Nothing guarantees that this is
+/// In completion order: whichever waits longest for its training trains next. Nothing guarantees that this is
 /// the shorter: a batch that is let past takes its credit along.
 [[nodiscard]] std::chrono::nanoseconds makespan_in_completion_order(std::span<const std::chrono::nanoseconds> teacher,
                                                                     std::span<const std::chrono::nanoseconds> training, std::size_t depth);
