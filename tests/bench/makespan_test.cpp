@@ -71,7 +71,7 @@ TEST_CASE("equal latencies: the fill, then the busier of the two, whatever the o
   }
 }
 
-TEST_CASE("in sequence, a straggler holds up those behind it; in completion order they pass") {
+TEST_CASE("in sequence a straggler holds up those behind it, in completion order they pass") {
   const auto teacher = times({50, 10, 10}), training = times({10, 10, 10});
   CHECK(makespan_in_sequence(teacher, training, 3).count() == 80);
   CHECK(makespan_in_completion_order(teacher, training, 3).count() == 60);
