@@ -6,6 +6,7 @@
 #include <future>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -54,23 +55,21 @@ struct Batch {
     return outcome;
   }
 
-  /// What a step takes: how much more answers of kDecodeSteps more tokens take than answers of one, which is the prompt's step. In pairs,
-  /// who goes first alternating, as many as fill `at_least_s`.
+  /// What a step takes: how much more answers of kDecodeSteps more tokens take than answers of one, which is the prompt's step. The
+  /// median of as many pairs as fill `at_least_s`, who goes first alternating: a difference of sums would be at the mercy of one interruption.
   [[nodiscard]] Result<Taken> step(double at_least_s) const {
-    Taken one, many;
-    std::size_t pairs = 0;
+    const Stopwatch watch;
+    std::vector<double> wall, cpu;
     do {
-      for (const bool is_one : {pairs % 2 == 0, pairs % 2 != 0}) {
-        const auto taken = sample(is_one ? 1 : 1 + kDecodeSteps);
-        if (!taken) return taken;
-        auto& sum = is_one ? one : many;
-        sum.wall_s += taken->wall_s;
-        sum.cpu_s += taken->cpu_s;
-      }
-      ++pairs;
-    } while (one.wall_s + many.wall_s < at_least_s);
-    const double steps = static_cast<double>(pairs) * kDecodeSteps;
-    return Taken{(many.wall_s - one.wall_s) / steps, (many.cpu_s - one.cpu_s) / steps};
+      const bool is_one_first = wall.size() % 2 == 0;
+      const auto first = sample(is_one_first ? 1 : 1 + kDecodeSteps), second = sample(is_one_first ? 1 + kDecodeSteps : 1);
+      if (!first) return first;
+      if (!second) return second;
+      const auto& [one, many] = is_one_first ? std::tie(*first, *second) : std::tie(*second, *first);
+      wall.push_back((many.wall_s - one.wall_s) / kDecodeSteps);
+      cpu.push_back((many.cpu_s - one.cpu_s) / kDecodeSteps);
+    } while (watch.taken().wall_s < at_least_s);
+    return Taken{spread(std::move(wall)).median, spread(std::move(cpu)).median};
   }
 };
 

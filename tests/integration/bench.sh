@@ -35,7 +35,7 @@ expect_refusal "subcommand"
 checked "--help of every scenario has an example"
 
 expect_exit 0 "$bench" overlap --batches 2 --repetitions 1 --json
-expect_keys scenario batches executor repetitions cases teacher depth makespan_s simulated wall lost_us_per_batch min median max goal is_goal_met \
+expect_keys scenario batches executor repetitions cases teacher depth makespan_s simulated wall lost_us_per_batch cpu_ms_per_batch min median max goal is_goal_met \
   completion_order_makespan_s price_of_order
 expect_count 12 '"depth":'
 expect_count 12 '"simulated":1E0' # exact, whatever the machine does
