@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <fstream>
 #include <thread>
 
@@ -34,6 +35,36 @@ Spread spread(std::vector<double> values) {
 }
 
 boost::json::object to_json(const Spread& s) { return {{"min", s.min}, {"median", s.median}, {"max", s.max}}; }
+
+std::string to_text(const Spread& s, int digits) { return fmt::format("{:.{}f} ({:.{}f} to {:.{}f})", s.median, digits, s.min, digits, s.max, digits); }
+
+const char* verdict(double value, double goal) { return value >= goal ? "met" : "missed"; }
+
+Result<void> interleave(std::size_t repetitions, std::span<const Measure> cases) {
+  for (std::size_t k = 0; k < repetitions; ++k) {
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+      if (auto measured = cases[(k + i) % cases.size()](); !measured) return measured;
+    }
+  }
+  return {};
+}
+
+Stopwatch::Stopwatch() : begun_{wall_seconds(), process_cpu_seconds()} {}
+
+Taken Stopwatch::taken() const { return {wall_seconds() - begun_.wall_s, process_cpu_seconds() - begun_.cpu_s}; }
+
+Taken per_call(double at_least_s, const std::function<void()>& f) {
+  const Stopwatch watch;
+  for (double calls = 1;; ++calls) {
+    f();
+    if (const auto taken = watch.taken(); taken.wall_s >= at_least_s) return {taken.wall_s / calls, taken.cpu_s / calls};
+  }
+}
+
+int refuse(const Error& error) {
+  std::fprintf(stderr, "pipestill-bench: %s\n", error.message.c_str());
+  return error.code == ErrorCode::invalid_input ? 2 : 3;
+}
 
 ForeignLoad::ForeignLoad() : busy_s_(busy_seconds()), own_s_(process_cpu_seconds()), wall_s_(wall_seconds()) {}
 

@@ -14,6 +14,11 @@ int run_program(int argc, char** argv) {
   add_engine(program, action);
   add_pipeline(program, action);
   add_overlap(program, action);
+#ifdef PIPESTILL_BENCH_MODELS
+  add_gemm(program, action);
+  add_sample(program, action);
+  add_train(program, action);
+#endif
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

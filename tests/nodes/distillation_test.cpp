@@ -360,7 +360,7 @@ TEST_CASE("the teacher overlaps the student: the deeper run is faster, and no sl
   CHECK(wall(4) == doctest::Approx(0.110));
 }
 
-TEST_CASE("events and metrics are emitted once a batch; stage detail only where somebody wants it") {
+TEST_CASE("events and metrics are emitted once a batch, stage detail only where somebody wants it") {
   Run run;
   digest_of(run());
   CHECK(run.telemetry->count("pipestill.distillation.teacher_inference") == 10);

@@ -446,7 +446,7 @@ json::value other_value(const KeyInfo& key, const json::value& now) {
 bool expected_in_identity(const std::string& path) {
   const std::vector<std::string> outside = {"dataset.path",      "teacher.teacher_model", "teacher.teacher_checkpoint_path",
                                             "teacher.in_flight", "student.model",         "student.tokenizer",
-                                            "engine.depth",      "engine.threads",        "engine.stop_grace"};
+                                            "engine.depth",      "engine.threads",        "engine.stop_grace", "engine.depth_bytes"};
   if (begins(path, "evaluation.") || begins(path, "telemetry.")) return false;
   if (path.size() >= 7 && path.substr(path.size() - 7) == "timeout") return false;
   return std::ranges::find(outside, path) == outside.end();

@@ -73,7 +73,7 @@ TEST_CASE("datums are deterministic, and the digest sees every row") {
   CHECK(build(sampled({"ab.", "c."})).datum_digest != build(sampled({"c.", "ab."})).datum_digest);
 }
 
-TEST_CASE("a row that max_length leaves no trained token is dropped and counted; an earlier drop keeps its reason") {
+TEST_CASE("a row that max_length leaves no trained token is dropped and counted, and an earlier drop keeps its reason") {
   auto input = sampled({"ab.", "c."});
   input.rows[1].row.dropped = DropReason::empty;
   const auto batch = build(std::move(input), {.max_length = 3});
@@ -183,7 +183,7 @@ TEST_CASE("a snapshot is taken for every n-th batch, empty or not, where evaluat
   CHECK(t.train(build(sampled({}))).value().snapshot);
 }
 
-TEST_CASE("metrics: determined columns, the observed apart; totals add up") {
+TEST_CASE("metrics: determined columns, the observed apart, and totals add up") {
   const auto telemetry = std::make_shared<RecordingTelemetry>();
   const auto totals = std::make_shared<RunTotals>();
   int steps_seen = 0;
@@ -281,7 +281,7 @@ TEST_CASE("the evaluation stage reports where there is a snapshot, lets it go, a
   CHECK(records[0].result.metrics.at("exact_match") == 1);
 }
 
-TEST_CASE("an evaluation that a cut abandons is forgotten, and its batch passes; one that the batch's own stop ends fails it") {
+TEST_CASE("an evaluation that a cut abandons is forgotten, and its batch passes, and one that the batch's own stop ends fails it") {
   MemoryStore store({{{"messages", {{{"role", "user"}, {"content", "q"}}, {{"role", "assistant"}, {"content", "42"}}}}}}, "heldout");
   const auto clock = std::make_shared<SimulatedClock>();
   const auto evaluator = *Evaluator::make(store, kRenderer.renderer, clock, {});
