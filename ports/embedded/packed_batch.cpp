@@ -33,8 +33,9 @@ std::string show_place(const Inputs& in, std::size_t entry) {
 std::string check_shapes(const Inputs& in, const std::vector<std::int64_t>& targets, const std::vector<std::int64_t>& weights) {
   const auto n = in.tokens.size();
   const auto fits = [n](const std::vector<std::int64_t>& shape, std::size_t elements) {
-    return (shape.size() == 1 || (shape.size() == 2 && shape[1] >= 1)) && std::cmp_equal(shape[0], n) &&
-           elements == n * (shape.size() == 2 ? static_cast<std::size_t>(shape[1]) : 1);
+    if (shape.size() != 1 && shape.size() != 2) return false;
+    const std::int64_t width = shape.size() == 2 ? shape[1] : 1;
+    return std::cmp_equal(shape[0], n) && width >= 1 && elements % n == 0 && std::cmp_equal(elements / n, width);
   };
   if (targets == weights && fits(targets, in.targets->size()) && fits(weights, in.weights->size())) return {};
   return "has " + std::to_string(n) + " input tokens, target_tokens of shape " + show_shape(targets) + " with " +

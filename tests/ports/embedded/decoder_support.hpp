@@ -86,7 +86,7 @@ inline std::vector<Datum> hard_datums() {
 /// Four rows of soft targets below 11: a token that stands twice in a position, padding, a negative weight, K of 3, 1 and 2, and a row of
 /// hard targets among them.
 inline std::vector<Datum> soft_datums() {
-  return {make_soft_datum({1, 5, 3, 9}, {0, 0, 0, 2, 7, 2, 4, 9, 10, 1, 8, 3},
+  return {make_soft_datum({1, 5, 3, 9}, {0, 0, 0, 2, 7, 2, 4, 4, 10, 1, 8, 3},
                           {0, 0, 0, 0.5f, 0.25f, 0.25f, 0.7f, 0.3f, 0, 1.5f, -0.25f, 0}, 3),
           make_soft_datum({4, 4, 1}, {4, 1, 6}, {1, 0, 2}, 1), make_datum({8, 3, 8, 1}, {0, 1, 1}),
           make_soft_datum({2, 9, 2, 9, 2}, {9, 10, 2, 0, 9, 0, 5, 6, 0, 0}, {0.9f, 0.1f, 0.5f, 0.5f, 0.8f, 0.2f, 0.4f, 0.6f, 0, 0}, 2)};

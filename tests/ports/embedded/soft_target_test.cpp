@@ -127,6 +127,9 @@ TEST_CASE("soft targets that do not fit are refused by the datum's index, and ch
        std::vector<std::vector<std::int64_t>>{{12}, {3, 4}, {4, 2}, {4, 4}, {4, 0}, {4, 3, 1}, {2, 2, 3}, {4}, {}, {-4, -3}}) {
     CHECK(refusal(with_shapes(shape, shape)).find("(N, K)") != std::string::npos);
   }
+  auto unlike = soft();  // each a good shape, but not the same
+  unlike.loss_fn_inputs["weights"] = {std::vector<float>{1, 1, 1, 1}, {4}};
+  CHECK(refusal(unlike).find("target_tokens of shape (4, 3) with 12 elements and weights of shape (4) with 4;") != std::string::npos);
   CHECK(refusal(make_soft_datum(kInput, {}, {}, 0)).find("(4, 0)") != std::string::npos);
   auto datum = soft();
   std::get<std::vector<std::int64_t>>(datum.loss_fn_inputs["target_tokens"].data)[4] = 40;
