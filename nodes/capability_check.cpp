@@ -35,7 +35,7 @@ Result<void> check_teacher(const Recipe& recipe, const SamplingCapabilities& tea
 }
 
 Result<void> check_student(const Recipe& recipe, const TrainingCapabilities& student) {
-  const auto& [loss, normalization] = recipe.training.loss;
+  const auto& [loss, normalization, micro_batch_rows] = recipe.training.loss;
   const std::string client = "student.client \"" + recipe.student.client + "\"";
   if (std::ranges::find(student.losses, loss) == student.losses.end()) {
     std::string accepted;
@@ -47,6 +47,10 @@ Result<void> check_student(const Recipe& recipe, const TrainingCapabilities& stu
     for (const auto known : student.normalizations) append(accepted, name_of(known));
     return fail(ErrorCode::invalid_input,
                 "training.normalization: " + client + " has no \"" + std::string(name_of(normalization)) + "\"; it has " + accepted);
+  }
+  if (micro_batch_rows != 0 && !student.has_micro_batches) {
+    return fail(ErrorCode::invalid_input, "training.micro_batch_rows: " + client + " computes a batch as a whole and cannot take it " +
+                                              std::to_string(micro_batch_rows) + " rows at a time; 0 is accepted");
   }
   if (recipe.method == Method::on_policy && !student.can_sample_snapshots_in_training) {
     return fail(ErrorCode::invalid_input,

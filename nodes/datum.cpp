@@ -97,9 +97,7 @@ Result<Datum> importance_sampling_datum(const ModelInput& prompt, std::span<cons
 
 std::size_t trained_positions(const Datum& datum) {
   const auto found = datum.loss_fn_inputs.find("weights");
-  if (found == datum.loss_fn_inputs.end()) return 0;
-  const auto& weights = std::get<std::vector<float>>(found->second.data);
-  return static_cast<std::size_t>(std::ranges::count_if(weights, [](float w) { return w != 0; }));
+  return found == datum.loss_fn_inputs.end() ? 0 : weighted_positions(found->second);
 }
 
 }  // namespace pipestill

@@ -31,7 +31,7 @@ enum class WeightReduction {
                                                       std::span<const float> sampler_logprobs, std::span<const float> teacher_logprobs,
                                                       std::size_t max_length);
 
-/// Positions with non-zero weight.
+/// weighted_positions() of the datum's weights; 0 without them.
 [[nodiscard]] std::size_t trained_positions(const Datum& datum);
 
 }  // namespace pipestill

@@ -196,7 +196,13 @@ Description describe_forward_backward(Method method) {
                 .type = Type::string,
                 .default_value = R"("token_mean")",
                 .help = "how token losses become one number",
-                .choices = {"token_mean", "seq_mean", "sum"}}}};
+                .choices = {"token_mean", "seq_mean", "sum"}},
+               {.name = "training.micro_batch_rows",
+                .type = Type::integer,
+                .default_value = "0",
+                .help = "rows whose gradient is computed at a time, which bounds the memory and changes the rounding; 0: all",
+                .minimum = 0,
+                .maximum = 65536}}};
 }
 
 Description describe_evaluation() {

@@ -187,7 +187,8 @@ Recipe::Training read_training(const Values& values) {
           .loss = {.name = values.get<std::string>("training.loss"),
                    .normalization = values.one_of<Normalization>(
                        "training.normalization",
-                       {{"token_mean", Normalization::token_mean}, {"seq_mean", Normalization::seq_mean}, {"sum", Normalization::sum}})}};
+                       {{"token_mean", Normalization::token_mean}, {"seq_mean", Normalization::seq_mean}, {"sum", Normalization::sum}}),
+                   .micro_batch_rows = values.get<std::size_t>("training.micro_batch_rows")}};
 }
 
 Recipe::Engine read_engine(const Values& values) {

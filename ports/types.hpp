@@ -36,13 +36,18 @@ struct TensorData {
   bool operator==(const TensorData&) const = default;
 };
 
-/// One training example. For cross_entropy `loss_fn_inputs` holds `target_tokens` (int64, (N)) and `weights`
-/// (float32, (N)) with N = model_input.length(): position i predicts target_tokens[i].
+/// One training example. For cross_entropy `loss_fn_inputs` holds `target_tokens` (int64) and `weights` (float32), both (N) or both
+/// (N, K), with N = model_input.length(). (N): position i predicts target_tokens[i]; its loss is -weights[i] log q(target_tokens[i]),
+/// q the student's distribution over the whole vocabulary. (N, K), soft targets: its loss is the sum of that over k; what stands
+/// twice in a position adds up. An entry of weight 0 counts for nothing, but its token is one of the vocabulary all the same. K is a datum's own.
 struct Datum {
   ModelInput model_input;
   std::map<std::string, TensorData> loss_fn_inputs;
   bool operator==(const Datum&) const = default;
 };
+
+/// Positions with a weight other than 0: elements of `weights` (N), rows of `weights` (N, K) with such an element.
+[[nodiscard]] std::size_t weighted_positions(const TensorData& weights);
 
 /// Where an answer ends: at one of some strings or at one of some tokens, which then are the last tokens of the answer.
 using Stop = std::variant<std::monostate, std::vector<std::string>, std::vector<Token>>;

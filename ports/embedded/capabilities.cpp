@@ -18,6 +18,8 @@ SamplingCapabilities sampling_capabilities() {
 TrainingCapabilities training_capabilities() {
   return {.losses = {"cross_entropy"},
           .normalizations = {Normalization::token_mean, Normalization::seq_mean, Normalization::sum},
+          .has_soft_targets = true,
+          .has_micro_batches = true,
           .is_deterministic = true,
           .can_sample_snapshots_in_training = false};
 }

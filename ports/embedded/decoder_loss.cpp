@@ -35,7 +35,7 @@ Parameters<T>::Parameters(const ModelLayout& layout, T* flat, T* gradient) {
 }
 
 template <class T>
-LossValue decoder_loss(const Parameters<T>& parameters, const Pass<T>& pass) {
+LossValue decoder_loss(const Parameters<T>& parameters, const Pass<T>& pass, double before) {
   namespace f = functions;
   auto x = f::Embed<T>::apply(parameters.embedding, &pass);
   for (const auto& layer : parameters.layers) {
@@ -49,14 +49,14 @@ LossValue decoder_loss(const Parameters<T>& parameters, const Pass<T>& pass) {
     x = f::LinearAdd<T>::apply(f::SwiGlu<T>::apply(gate_up, &pass), layer.down, x, &pass);
   }
   const auto logits = f::Linear<T>::apply(f::RmsNorm<T>::apply(x, parameters.final_norm, &pass), parameters.head, &pass);
-  LossValue loss;
+  LossValue loss{.differentiable = {}, .value = before};
   loss.differentiable = f::CrossEntropy<T>::apply(logits, &loss.value, &pass);
   return loss;
 }
 
 template struct Parameters<float>;
 template struct Parameters<double>;
-template LossValue decoder_loss(const Parameters<float>&, const Pass<float>&);
-template LossValue decoder_loss(const Parameters<double>&, const Pass<double>&);
+template LossValue decoder_loss(const Parameters<float>&, const Pass<float>&, double);
+template LossValue decoder_loss(const Parameters<double>&, const Pass<double>&, double);
 
 }  // namespace pipestill::embedded

@@ -37,17 +37,18 @@ struct LossValue {
   double value = 0;
 };
 
-/// Cross-entropy, weighted as the batch says, summed over targets in order and in double. Logits exist at targets alone; in
-/// the last layer so does everything behind the attention's keys and values. Throws what ATen throws.
+/// Cross-entropy, weighted as the batch says, added to `before` position by position, in order and in double: with the sum over earlier
+/// micro-batches there, it is the sum over all of them as if they were one. Logits exist at targets alone; in the last layer so does
+/// everything behind the attention's keys and values. Throws what ATen throws.
 /// float runs; double is for finite differences.
 template <class T>
-[[nodiscard]] LossValue decoder_loss(const Parameters<T>& parameters, const Pass<T>& pass);
+[[nodiscard]] LossValue decoder_loss(const Parameters<T>& parameters, const Pass<T>& pass, double before = 0);
 template <class T>
-LossValue decoder_loss(const Parameters<T>& parameters, const Pass<T>&& pass) = delete;  // it would be gone before the backward pass
+LossValue decoder_loss(const Parameters<T>& parameters, const Pass<T>&& pass, double before = 0) = delete;  // gone before the backward pass
 
 extern template struct Parameters<float>;
 extern template struct Parameters<double>;
-extern template LossValue decoder_loss(const Parameters<float>&, const Pass<float>&);
-extern template LossValue decoder_loss(const Parameters<double>&, const Pass<double>&);
+extern template LossValue decoder_loss(const Parameters<float>&, const Pass<float>&, double);
+extern template LossValue decoder_loss(const Parameters<double>&, const Pass<double>&, double);
 
 }  // namespace pipestill::embedded

@@ -169,7 +169,8 @@ template <class T>
 Tensor CrossEntropy<T>::forward(AutogradContext* ctx, const Tensor& logits, double* value, const Pass<T>* pass) {
   const auto& batch = pass->batch;
   const auto n = logits.size(0), vocabulary = logits.size(1);
-  // The gradient, coefficient * (softmax - one-hot), falls out of the same exponentials, so the backward pass only hands it on.
+  // The gradient, sum of the coefficients * softmax - the coefficients at their targets, falls out of the same exponentials, so the
+  // backward pass only hands it on.
   auto gradient = at::empty_like(logits);
   std::vector<double> losses(static_cast<std::size_t>(n));
   for_blocks(pass->threads, n, kRowBlock, [&](std::int64_t begin, std::int64_t end) {
@@ -178,13 +179,19 @@ Tensor CrossEntropy<T>::forward(AutogradContext* ctx, const Tensor& logits, doub
       const auto* z = data<T>(logits) + i * vocabulary;
       auto* g = data<T>(gradient) + i * vocabulary;
       const auto normaliser = kernels::exponentials(z, g, static_cast<int>(vocabulary), T(1));
-      losses[row] = normaliser.value() - static_cast<double>(z[batch.targets[row]]);
-      kernels::scale(g, static_cast<T>(batch.coefficients[row] / normaliser.total), g, static_cast<int>(vocabulary));
-      g[batch.targets[row]] -= static_cast<T>(batch.coefficients[row]);
+      const double log_total = normaliser.value();
+      const auto first = static_cast<std::size_t>(batch.entry_starts[row]), last = static_cast<std::size_t>(batch.entry_starts[row + 1]);
+      double coefficients = 0;
+      for (auto e = first; e < last; ++e) {
+        coefficients += batch.coefficients[e];
+        losses[row] += batch.coefficients[e] * (log_total - static_cast<double>(z[batch.targets[e]]));
+      }
+      kernels::scale(g, static_cast<T>(coefficients / normaliser.total), g, static_cast<int>(vocabulary));
+      for (auto e = first; e < last; ++e) g[batch.targets[e]] -= static_cast<T>(batch.coefficients[e]);
     }
   });
-  double total = 0;
-  for (std::size_t i = 0; i < losses.size(); ++i) total += batch.coefficients[i] * losses[i];
+  double total = *value;
+  for (const double loss : losses) total += loss;
   *value = total;
   ctx->save_for_backward({gradient});
   return at::scalar_tensor(total, at::kDouble);

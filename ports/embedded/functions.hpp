@@ -141,7 +141,7 @@ struct Attention : Function<Attention<T>> {
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients);
 };
 
-/// The batch's loss from logits [targets, vocab_size]; `value` receives it in double.
+/// The batch's loss from logits [positions, vocab_size], added to `value` in double.
 template <class T>
 struct CrossEntropy : Function<CrossEntropy<T>> {
   static Tensor forward(AutogradContext* ctx, const Tensor& logits, double* value, const Pass<T>* pass);

@@ -177,6 +177,32 @@ PIPESTILL_INLINE LogNormaliser exponentials_body(const T* z, T* e, int n, T inve
 }
 
 template <class T>
+PIPESTILL_INLINE double sum_of_squares_body(const T* x, std::int64_t n) {
+  simd::Double8 sums{};
+  std::int64_t i = 0;
+  for (; i + simd::kLanes <= n; i += simd::kLanes) {
+    const auto v = simd::widen(load(x + i, simd::All{}));
+    sums += v * v;
+  }
+  double total = simd::sum(sums);
+  for (; i < n; ++i) total += static_cast<double>(x[i]) * x[i];
+  return total;
+}
+
+template <class T>
+PIPESTILL_INLINE void adamw_body(T* weights, const T* gradient, T* m, T* v, std::int64_t n, const AdamStep<T>& step) {
+  const AdamStep<T> s = step;
+  const T keep = T(1) - s.learning_rate * s.weight_decay;
+#pragma omp simd
+  for (std::int64_t i = 0; i < n; ++i) {  // no sums here: every element is on its own
+    const T g = gradient[i] * s.gradient_scale;
+    m[i] = s.beta1 * m[i] + (T(1) - s.beta1) * g;
+    v[i] = s.beta2 * v[i] + (T(1) - s.beta2) * g * g;
+    weights[i] = weights[i] * keep - s.learning_rate * (m[i] * s.correction1) / (std::sqrt(v[i] * s.correction2) + s.eps);
+  }
+}
+
+template <class T>
 PIPESTILL_INLINE void scale_body(const T* x, T a, T* y, int n) {
   for_lanes(n, [&](int j, auto k) PIPESTILL_LAMBDA { store(y + j, load(x + j, k) * a, k); });
 }
@@ -217,6 +243,10 @@ PIPESTILL_KERNEL LogNormaliser exponentials(const float* z, float* e, int n, flo
 }
 PIPESTILL_KERNEL void scale(const float* x, float a, float* y, int n) { scale_body(x, a, y, n); }
 PIPESTILL_KERNEL void add(const float* x, float* y, int n) { add_body(x, y, n); }
+PIPESTILL_KERNEL double sum_of_squares(const float* x, std::int64_t n) { return sum_of_squares_body(x, n); }
+PIPESTILL_KERNEL void adamw(float* weights, const float* gradient, float* m, float* v, std::int64_t n, const AdamStep<float>& step) {
+  adamw_body(weights, gradient, m, v, n, step);
+}
 
 // Double runs in tests alone: one version will do.
 void rms_norm_forward(const double* x, const double* w, double* y, double* s, std::int64_t n, int d, double eps) {
@@ -245,29 +275,9 @@ LogNormaliser exponentials(const double* z, double* e, int n, double inverse_tem
 }
 void scale(const double* x, double a, double* y, int n) { scale_body(x, a, y, n); }
 void add(const double* x, double* y, int n) { add_body(x, y, n); }
-
-PIPESTILL_KERNEL double sum_of_squares(const float* x, std::int64_t n) {
-  simd::Double8 sums{};
-  std::int64_t i = 0;
-  for (; i + simd::kLanes <= n; i += simd::kLanes) {
-    const auto v = simd::widen(load(x + i, simd::All{}));
-    sums += v * v;
-  }
-  double total = simd::sum(sums);
-  for (; i < n; ++i) total += static_cast<double>(x[i]) * x[i];
-  return total;
-}
-
-PIPESTILL_KERNEL void adamw(float* weights, const float* gradient, float* m, float* v, std::int64_t n, const AdamStep& step) {
-  const AdamStep s = step;
-  const float keep = 1.0f - s.learning_rate * s.weight_decay;
-#pragma omp simd
-  for (std::int64_t i = 0; i < n; ++i) {  // no sums here: every element is on its own
-    const float g = gradient[i] * s.gradient_scale;
-    m[i] = s.beta1 * m[i] + (1.0f - s.beta1) * g;
-    v[i] = s.beta2 * v[i] + (1.0f - s.beta2) * g * g;
-    weights[i] = weights[i] * keep - s.learning_rate * (m[i] * s.correction1) / (std::sqrt(v[i] * s.correction2) + s.eps);
-  }
+double sum_of_squares(const double* x, std::int64_t n) { return sum_of_squares_body(x, n); }
+void adamw(double* weights, const double* gradient, double* m, double* v, std::int64_t n, const AdamStep<double>& step) {
+  adamw_body(weights, gradient, m, v, n, step);
 }
 
 }  // namespace pipestill::embedded::kernels

@@ -67,13 +67,16 @@ void add(const double* x, double* y, int n);
 
 /// Sum of squares in double.
 double sum_of_squares(const float* x, std::int64_t n);
+double sum_of_squares(const double* x, std::int64_t n);
 
 /// One AdamW step over flat arrays, after the gradient is multiplied by gradient_scale.
+template <class T>
 struct AdamStep {
-  float learning_rate, beta1, beta2, eps, weight_decay;
-  float correction1, correction2;  ///< 1 / (1 - beta^step)
-  float gradient_scale;
+  T learning_rate, beta1, beta2, eps, weight_decay;
+  T correction1, correction2;  ///< 1 / (1 - beta^step)
+  T gradient_scale;
 };
-void adamw(float* weights, const float* gradient, float* m, float* v, std::int64_t n, const AdamStep& step);
+void adamw(float* weights, const float* gradient, float* m, float* v, std::int64_t n, const AdamStep<float>& step);
+void adamw(double* weights, const double* gradient, double* m, double* v, std::int64_t n, const AdamStep<double>& step);
 
 }  // namespace pipestill::embedded::kernels

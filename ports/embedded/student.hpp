@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "graph/base/error.hpp"
+#include "ports/embedded/adamw.hpp"
 #include "ports/embedded/decoder_loss.hpp"
 #include "ports/embedded/weights.hpp"
 #include "ports/training/training_client.hpp"
@@ -18,8 +19,8 @@ class Student {
  public:
   Student(Weights weights, int threads);
 
-  /// The loss over `datums`; with `with_gradient` its gradient is added to what is accumulated. After an error nothing has changed,
-  /// but that the next optim_step() fails if a gradient was wanted.
+  /// The loss over `datums`, micro-batch by micro-batch; with `with_gradient` its gradient is added to what is accumulated. After an error
+  /// nothing has changed, but that the next optim_step() fails if a gradient was wanted.
   [[nodiscard]] Result<ForwardBackwardOutput> loss(std::span<const Datum> datums, const Loss& loss, bool with_gradient);
   /// Makes the next optim_step() fail, as a forward_backward that was cancelled or failed must.
   void spoil_gradient() { is_spoiled_ = true; }
@@ -46,8 +47,8 @@ class Student {
   int threads_;
   Weights weights_;
   std::shared_ptr<const RotaryTable<float>> rotary_;
-  std::vector<float> gradient_, m_, v_;  ///< laid out as the weights
-  std::uint64_t step_ = 0;               ///< optimizer steps behind m_ and v_
+  std::vector<float> gradient_;  ///< laid out as the weights
+  AdamW<float> optimizer_;
   bool has_gradient_ = false, is_spoiled_ = false;
   Parameters<float> parameters_;  ///< leaves over weights_ and gradient_
 };

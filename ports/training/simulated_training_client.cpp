@@ -41,12 +41,7 @@ std::uint64_t weighted_tokens(const std::vector<Datum>& datums) {
   std::uint64_t tokens = 0;
   for (const Datum& datum : datums) {
     const auto weights = datum.loss_fn_inputs.find("weights");
-    if (weights == datum.loss_fn_inputs.end()) {
-      tokens += datum.model_input.length();
-    } else {
-      tokens += std::visit([](const auto& w) { return w.size() - static_cast<std::size_t>(std::count(w.begin(), w.end(), 0)); },
-                           weights->second.data);
-    }
+    tokens += weights == datum.loss_fn_inputs.end() ? datum.model_input.length() : weighted_positions(weights->second);
   }
   return tokens;
 }
@@ -66,7 +61,9 @@ struct Student {
       return fail(ErrorCode::invalid_input,
                   "a simulated student has no loss \"" + loss.name + "\"; accepted: cross_entropy, importance_sampling");
     }
-    const auto hash = hash_of("loss", datums, loss);
+    auto whole = loss;
+    whole.micro_batch_rows = 0;  // a loss does not depend on it
+    const auto hash = hash_of("loss", datums, whole);
     return ForwardBackwardOutput{{{"loss", 4 * fraction_of(hash)}, {"num_tokens", static_cast<double>(weighted_tokens(datums))}}};
   }
 
@@ -102,7 +99,7 @@ struct Student {
   [[nodiscard]] Sha256Digest hash_of(std::string_view what, const std::vector<Datum>& datums, const Loss& loss) const {
     Sha256 hash;
     hash.field(what).field(bytes_of(state.weights)).field(state.gradient ? bytes_of(*state.gradient) : std::string_view{});
-    hash.field(datum_digest(datums)).field(loss.name).number(static_cast<std::uint64_t>(loss.normalization));
+    hash.field(datum_digest(datums)).field(loss.name).number(static_cast<std::uint64_t>(loss.normalization)).number(loss.micro_batch_rows);
     return hash.finish();
   }
 };
@@ -408,6 +405,8 @@ void SimulatedTrainingClient::start_session(ModelRef model, std::uint64_t init_s
 TrainingCapabilities SimulatedTrainingClient::capabilities() const {
   return {.losses = losses(),
           .normalizations = {Normalization::token_mean, Normalization::seq_mean, Normalization::sum},
+          .has_soft_targets = true,
+          .has_micro_batches = true,
           .is_deterministic = true,
           .can_sample_snapshots_in_training = true};
 }

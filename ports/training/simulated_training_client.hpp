@@ -22,9 +22,10 @@ struct SimulatedTrainingOptions {
   [[nodiscard]] Result<void> validate() const;
 };
 
-/// The weights are one SHA-256 digest. forward_backward hashes them with the datums' digest and the loss into a gradient; optim_step hashes
-/// weights, gradient and parameters into the next weights. So equal weights at the end mean the same batches in the same order, with the
-/// same parameters. A loss is a number in (0, 4) from a hash of weights, datums and loss.
+/// The weights are one SHA-256 digest. forward_backward hashes them with the datums' digest and the loss (its micro_batch_rows too, which
+/// would round a real gradient otherwise) into a gradient; optim_step hashes weights, gradient and parameters into the next weights. So
+/// equal weights at the end mean the same batches in the same order, with the same parameters. A loss is a number in (0, 4) from a hash of
+/// weights, datums and loss. Datums are not looked into.
 ///
 /// One operation is in service at a time; only forward_backward and forward take time: the latency's draw for the number of such calls made
 /// before in this session. Everything completes through the clock. A stopped operation that waits completes at once; its turn is still its

@@ -1,5 +1,6 @@
 #pragma once
 // The training port: a student that learns.
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -16,14 +17,20 @@
 
 namespace pipestill {
 
-/// How token losses become one number. With w the weights of the batch's positions and l their losses:
+/// How token losses become one number. With w the weights of the batch's targets and l = -log q their losses:
 /// token_mean: sum(w l) / sum(w). seq_mean: the mean over rows of each row's token_mean. sum: sum(w l).
+/// Of soft targets (N, K) every entry is a target: a position counts with the sum of its weights, 1 for a distribution.
 /// Sums run in a fixed order, so that no thread count changes a bit.
 enum class Normalization { token_mean, seq_mean, sum };
 
+/// What is minimised, and how its sums are rounded.
 struct Loss {
   std::string name = "cross_entropy";
   Normalization normalization = Normalization::token_mean;
+  /// 0: all rows at once. Else forward and backward run over so many rows at a time, which bounds the memory, and gradients are added in
+  /// the order of the rows. The normalisation stays that of the whole batch, so that this changes the gradient's rounding and nothing
+  /// else; of rows without a weight none counts. Equal values give equal bits.
+  std::size_t micro_batch_rows = 0;
 };
 
 /// AdamW (Loshchilov and Hutter, arXiv 1711.05101) after clipping the gradient's global norm.
@@ -34,7 +41,7 @@ struct AdamParams {
   double grad_clip_norm = 0;  ///< 0: no clipping
 };
 
-/// Metrics by the names `loss` (the normalised loss) and `num_tokens` (positions with non-zero weight).
+/// Metrics by the names `loss` (the normalised loss) and `num_tokens` (positions with a weight other than 0, see weighted_positions()).
 struct ForwardBackwardOutput {
   std::map<std::string, double> metrics = {};
 };
@@ -46,6 +53,8 @@ struct OptimStepOutput {
 struct TrainingCapabilities {
   std::vector<std::string> losses = {};
   std::vector<Normalization> normalizations = {};
+  bool has_soft_targets = false;  ///< cross_entropy takes (N, K)
+  bool has_micro_batches = false;  ///< Loss::micro_batch_rows may be other than 0
   bool is_deterministic = false;  ///< the same calls give the same bits
   bool can_sample_snapshots_in_training = false;  ///< snapshots may be sampled while training goes on (on-policy)
 };

@@ -100,6 +100,15 @@ TEST_CASE("position i predicts token i + 1 with its weight, and the cut is at th
   CHECK(trained_positions(*datum) == 2);
 }
 
+TEST_CASE("a position with soft targets is trained if one of them has a weight") {
+  Datum datum{.model_input = ModelInput::from_ints({1, 2, 3}), .loss_fn_inputs = {}};
+  CHECK(trained_positions(datum) == 0);
+  datum.loss_fn_inputs["weights"] = {std::vector<float>{0, 0, 0.5f, 0.5f, 0, -1}, {3, 2}};
+  CHECK(trained_positions(datum) == 2);
+  datum.loss_fn_inputs["weights"] = {std::vector<float>{0, 0, 0.5f, 0.5f, 0, -1}, {6}};
+  CHECK(trained_positions(datum) == 3);
+}
+
 TEST_CASE("a single token trains nothing, and is refused") {
   const auto datum = datum_from_model_input_weights(ModelInput::from_ints({1}), std::vector<float>{1}, std::nullopt);
   REQUIRE(!datum);

@@ -96,6 +96,7 @@ TEST_CASE("a short recipe gets every default") {
   CHECK(recipe.training.lr_min_ratio == 0);
   CHECK(recipe.training.loss.name == "cross_entropy");
   CHECK(recipe.training.loss.normalization == Normalization::token_mean);
+  CHECK(recipe.training.loss.micro_batch_rows == 0);
   CHECK(recipe.engine.depth == 4);
   CHECK(recipe.engine.threads == 0);
   CHECK(recipe.engine.staleness == 0);
@@ -114,7 +115,8 @@ TEST_CASE("every given value arrives") {
     "student": {"client": "simulated", "model": "s", "tokenizer": "v/", "renderer": "role_tokens"},
     "training": {"batch_size": 3, "max_length": 64, "epochs": 2, "max_steps": 100, "learning_rate": 4e-3, "lr_schedule": "cosine",
                  "warmup_steps": 50, "lr_min_ratio": 0.03, "weight_decay": 0.01, "adam_beta1": 0.8, "adam_beta2": 0.98, "adam_eps": 1e-6,
-                 "grad_clip_norm": 1, "loss": "cross_entropy", "normalization": "seq_mean"},
+                 "grad_clip_norm": 1, "loss": "cross_entropy", "normalization": "seq_mean",
+                 "micro_batch_rows": 2},
     "engine": {"depth": 2, "threads": 3, "staleness": 0, "stop_grace": 0.25},
     "evaluation": {"path": "e.jsonl", "every": 10, "metrics": ["exact_match"], "max_tokens": 5, "limit": 6},
     "telemetry": {"trace": true, "log_every": 11}})");
@@ -150,6 +152,7 @@ TEST_CASE("every given value arrives") {
   CHECK(recipe.training.warmup_steps == 50);
   CHECK(recipe.training.lr_min_ratio == 0.03);
   CHECK(recipe.training.loss.normalization == Normalization::seq_mean);
+  CHECK(recipe.training.loss.micro_batch_rows == 2);
   CHECK(recipe.engine.depth == 2);
   CHECK(recipe.engine.threads == 3);
   CHECK(recipe.engine.stop_grace == std::chrono::milliseconds(250));
@@ -486,6 +489,15 @@ TEST_CASE("identity changes with every key that can change a value and with no o
   check_identity_of_every_key(kSupervised);
   CHECK(good(kOffPolicy).identity() != good(kOnPolicy).identity());
   CHECK(good(kOnPolicy, {"engine.staleness=1"}).identity() != good(kOnPolicy).identity());
+}
+
+TEST_CASE("rows at a time round otherwise, so runs that differ in them are not the same run") {
+  const auto identity = [](const std::string& rows) { return good(kOffPolicy, {"training.micro_batch_rows=" + rows}).identity(); };
+  CHECK(identity("0") == good(kOffPolicy).identity());
+  CHECK(identity("2") != identity("0"));
+  CHECK(identity("2") != identity("4"));
+  CHECK_FALSE(parse(kOffPolicy, {"training.micro_batch_rows=-1"}));
+  CHECK_FALSE(parse(kOffPolicy, {"training.micro_batch_rows=1.5"}));
 }
 
 TEST_CASE("identity leaves out what later keys of its kinds will say, and does not depend on the order of keys") {

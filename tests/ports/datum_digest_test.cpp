@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <set>
+#include <utility>
 
 using namespace pipestill;
 
@@ -35,6 +36,13 @@ TEST_CASE("a digest of datums changes with every part of them") {
     node.key() = "advantages";
     d.loss_fn_inputs.insert(std::move(node));
   });
+  using Soft = std::pair<std::vector<std::int64_t>, float>;
+  for (const auto& [shape, last] : std::vector<Soft>{{{3, 2}, 0.0f}, {{2, 3}, 0.0f}, {{6}, 0.0f}, {{3, 2}, 0.5f}}) {
+    add([&shape = shape, last = last](Datum& d) {
+      d.loss_fn_inputs["target_tokens"] = {std::vector<std::int64_t>{2, 3, 4, 5, 6, 0}, shape};
+      d.loss_fn_inputs["weights"] = {std::vector<float>{0.5f, 0.5f, 1, 0, 0.25f, last}, shape};
+    });
+  }
   std::set<std::string> digests;
   for (const auto& datums : variants) digests.insert(datum_digest(datums));
   CHECK(digests.size() == variants.size());

@@ -109,6 +109,16 @@ inline Datum make_datum(std::vector<Token> tokens, std::vector<float> weights = 
   return datum;
 }
 
+/// A datum with soft targets: `entries` tokens a position, with these weights, both row-major.
+inline Datum make_soft_datum(std::vector<Token> input, std::vector<std::int64_t> targets, std::vector<float> weights, std::int64_t entries) {
+  const auto n = static_cast<std::int64_t>(input.size());
+  Datum datum;
+  datum.model_input = ModelInput::from_ints(std::move(input));
+  datum.loss_fn_inputs["target_tokens"] = {std::move(targets), {n, entries}};
+  datum.loss_fn_inputs["weights"] = {std::move(weights), {n, entries}};
+  return datum;
+}
+
 /// Rows of pseudo-random tokens of lengths 4 to 15.
 inline std::vector<Datum> make_batch(int rows, int salt = 0) {
   std::vector<Datum> batch;

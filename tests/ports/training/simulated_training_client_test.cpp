@@ -112,6 +112,31 @@ TEST_CASE("forward gives the loss and changes nothing") {
   CHECK(f.digest() == before);  // of the weights, until the optimizer steps
 }
 
+TEST_CASE("rows at a time change the weights, as their rounding would, and no loss") {
+  const auto train = [](std::size_t rows) {
+    Fixture f;
+    auto out = f.forward_backward(1, {}, {.micro_batch_rows = rows});
+    f.optim_step();
+    auto weights = f.digest();
+    return std::pair(out.value().metrics.at("loss"), std::move(weights));
+  };
+  CHECK(train(2) == train(2));
+  CHECK(train(2).first == train(0).first);
+  CHECK(train(2).second != train(0).second);
+  CHECK(train(2).second != train(4).second);
+}
+
+TEST_CASE("soft targets are accepted, and a position with one that has a weight is a token") {
+  Fixture f;
+  CHECK(f.session->capabilities().has_soft_targets);
+  std::vector<Datum> datums{{.model_input = ModelInput::from_ints({1, 2, 3}),
+                             .loss_fn_inputs = {{"target_tokens", {std::vector<std::int64_t>{4, 5, 6, 7, 8, 9}, {3, 2}}},
+                                                {"weights", {std::vector<float>{0, 0, 0.5f, 0.5f, 0, 1}, {3, 2}}}}}};
+  const auto out =
+      f.call<ForwardBackwardOutput>([&](TrainingSession& s, auto done) { s.forward_backward(datums, {}, {}, std::move(done)); });
+  CHECK(out.value().metrics.at("num_tokens") == 2);
+}
+
 TEST_CASE("an optimizer step behind a failed forward_backward fails, changes nothing, and forgets the gradient") {
   Fixture f, clean;
   const auto before = f.digest();
