@@ -19,7 +19,7 @@ namespace detail {
 
 /// Where an asynchronous stage's answer goes. Trivially copyable, so that a Completion needs one allocation and no more.
 struct Delivery {
-  void (*deliver)(void* to, Result<Payload> result);
+  void (*deliver)(void* to, Result<Payload>&& result);
   void* to;
 };
 

@@ -143,7 +143,7 @@ bool Run::begin(std::size_t stage, Slot& slot) {
   return is_wanted;
 }
 
-void Run::finish(Slot& slot, Result<Payload> result) {
+void Run::finish(Slot& slot, Result<Payload>&& result) {
   auto& span = slot.span;
   span.ended = clock_.now();
   const auto& plan = plan_.stages[slot.stage];
@@ -202,7 +202,7 @@ void Run::start(std::size_t stage, Slot& slot) {
   }
 }
 
-void Run::deliver(void* to, Result<Payload> result) {
+void Run::deliver(void* to, Result<Payload>&& result) {
   auto& slot = *static_cast<Slot*>(to);
   auto& run = *slot.run;
   const auto stage = slot.stage;

@@ -103,13 +103,13 @@ class Run {
   };
 
   [[nodiscard]] bool begin(std::size_t stage, Slot& slot);
-  void finish(Slot& slot, Result<Payload> result);
+  void finish(Slot& slot, Result<Payload>&& result);
   void pass_tombstone(Slot& slot);
   IssuedVersion take_version(Seq seq);
   void issue_version(Slot& slot, bool is_tombstone, Clock::Time at);
   void leave(Slot& slot, std::size_t next_stage, Clock::Time at);
   void settle_bytes(Slot& slot);
-  static void deliver(void* slot, Result<Payload> result);
+  static void deliver(void* slot, Result<Payload>&& result);
   [[nodiscard]] bool commit(Seq seq);
   void fail_at(Seq seq, const std::string& stage, Error error);
   void lower_cut(std::unique_lock<std::mutex> lock, std::uint64_t cut);

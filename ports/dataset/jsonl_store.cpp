@@ -69,7 +69,7 @@ Result<std::unique_ptr<JsonlStore>> JsonlStore::open(const std::filesystem::path
 
 Result<void> JsonlStore::scan() {
   Sha256 hash;
-  std::vector<char> buffer(std::size_t{1} << 20);
+  std::vector<char> buffer(std::size_t{1} << 16);
   std::uint64_t line_begin = 0, blank_lines = 0;
   bool is_line_blank = true;
   const auto end_line = [&](std::uint64_t next_begin) {

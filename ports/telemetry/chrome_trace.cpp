@@ -1,11 +1,10 @@
 #include "ports/telemetry/chrome_trace.hpp"
 
-#include <spdlog/fmt/compile.h>
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/json/serialize.hpp>
-#include <iterator>
 #include <utility>
 
 namespace pipestill {
@@ -15,13 +14,19 @@ constexpr std::string_view kEventTrack = "events";
 
 std::string json_string(std::string_view text) { return boost::json::serialize(boost::json::string_view(text.data(), text.size())); }
 
-/// Nanoseconds as microseconds, exactly: whole() "." rest(), the latter with three digits.
-struct Micros {
-  explicit Micros(std::chrono::nanoseconds time) : ns(std::max<std::int64_t>(0, time.count())) {}
-  [[nodiscard]] std::int64_t whole() const { return ns / 1000; }
-  [[nodiscard]] std::int64_t rest() const { return ns % 1000; }
-  std::int64_t ns;
-};
+void add_number(std::string& text, std::uint64_t n) {
+  const fmt::format_int digits(n);
+  text.append(digits.data(), digits.size());
+}
+
+/// Nanoseconds as microseconds, exactly.
+void add_micros(std::string& text, std::chrono::nanoseconds time) {
+  const auto ns = static_cast<std::uint64_t>(std::max<std::int64_t>(0, time.count()));
+  add_number(text, ns / 1000);
+  const auto rest = ns % 1000;
+  const std::array<char, 4> digits{'.', static_cast<char>('0' + rest / 100), static_cast<char>('0' + rest / 10 % 10), static_cast<char>('0' + rest % 10)};
+  text.append(digits.data(), digits.size());
+}
 
 bool is_shown_by_spans(std::string_view event) {
   return event.starts_with("pipestill.stage.") && (event.ends_with(".start") || event.ends_with(".stop"));
@@ -83,8 +88,9 @@ void ChromeTrace::span(const Span& span) {
 void ChromeTrace::event(std::string_view name, const boost::json::object& fields) {
   if (is_shown_by_spans(name)) return;
   const auto now = clock_->now();
-  const std::string body =
-      fmt::format(R"("ts":{}.{:03},"s":"t","name":{},"args":{}}})", Micros(now).whole(), Micros(now).rest(), json_string(name), boost::json::serialize(fields));
+  std::string body = R"("ts":)";
+  add_micros(body, now);
+  body += fmt::format(R"(,"s":"t","name":{},"args":{}}})", json_string(name), boost::json::serialize(fields));
   std::lock_guard lock(mutex_);
   if (is_closed_) return;
   const int thread = lane_of({.track = kEventTrack, .name = name, .begin = now, .end = std::chrono::nanoseconds::min()});
@@ -94,11 +100,20 @@ void ChromeTrace::event(std::string_view name, const boost::json::object& fields
 
 void ChromeTrace::flush() {
   for (const Record& record : records_) {
-    const Micros begin(record.begin), duration(record.end - record.begin);
     text_ += is_first_ ? "[\n" : ",\n";
     is_first_ = false;
-    fmt::format_to(std::back_inserter(text_), FMT_COMPILE(R"({{"ph":"X","pid":1,"tid":{},"ts":{}.{:03},"dur":{}.{:03},"name":{},"args":{{"seq":{}}}}})"),
-                   record.thread, begin.whole(), begin.rest(), duration.whole(), duration.rest(), names_[record.name].quoted, record.seq);
+    // By hand: twice as fast as the fastest way of fmt, and this is what tracing costs.
+    text_ += R"({"ph":"X","pid":1,"tid":)";
+    add_number(text_, static_cast<std::uint64_t>(record.thread));
+    text_ += R"(,"ts":)";
+    add_micros(text_, record.begin);
+    text_ += R"(,"dur":)";
+    add_micros(text_, record.end - record.begin);
+    text_ += R"(,"name":)";
+    text_ += names_[record.name].quoted;
+    text_ += R"(,"args":{"seq":)";
+    add_number(text_, record.seq);
+    text_ += "}}";
   }
   records_.clear();
   file_.write(text_);
