@@ -120,11 +120,13 @@ class HeldAnswers final : public Answers {
 TEST_CASE("a failure in any kind of stage, in any way, cuts exactly there") {
   for (const auto& stages : {asynchronous_stages(), returning_stages(), off_policy_stages()}) {
     for (const std::size_t s : {0, 3}) {
-      FlowSpec spec{.batches = 16, .stages = stages, .evaluate_every = 2, .sessions = 1, .depth = 5};
-      if (spec.stages.size() > 3) spec.staleness = s;
+      FlowSpec spec{.batches = 10, .stages = stages, .evaluate_every = 2, .sessions = 1, .depth = 4};
+      const bool reads_the_student = spec.stages.size() > 3;
+      if (reads_the_student) spec.staleness = s;
+      else if (s > 0) continue;
       for (std::size_t stage = 0; stage <= spec.sink(); ++stage) {
         for (const auto style : styles_of(spec, stage)) {
-          spec.faults = {{stage, 7, style}};
+          spec.faults = {{stage, 5, style}};
           expect_lawful(spec, [](const std::shared_ptr<Clock>&) { return std::make_unique<HastyAnswers>(Pick::random, 1); });
         }
       }

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "tests/laws/watchdog.hpp"
 #include "tests/support/snapshot_counter.hpp"
 
 namespace pipestill::laws {
@@ -340,6 +341,7 @@ class Rig {
   }
 
   void enter(std::size_t stage, std::uint64_t n) {
+    ++Watchdog::moves;
     auto& state = stages_[stage];
     {
       std::lock_guard lock(state.mutex);
