@@ -57,7 +57,8 @@ mutate() {
       next unless $lines[$k] =~ /^match: (.*)$/;
       my $pattern = $1;
       my ($by) = ($lines[$k + 1] // "") =~ /^by: ?(.*)$/ or die "a match without its by\n";
-      my $count = () = $text =~ /$pattern/g;
+      my $count = 0;
+      $count++ while $text =~ /$pattern/g;
       die "matches $count times: $pattern\n" unless $count == 1;
       $text =~ s/$pattern/my $g = $1 \/\/ ""; (my $r = $by) =~ s(\\n)(\n)g; $r =~ s(\$1)($g)g; $r/e;
     }
