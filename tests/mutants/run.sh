@@ -3,8 +3,7 @@
 # Usage: tests/mutants/run.sh [NAME]...          (all of tests/mutants/*.mutant; exit status 1 if one survives)
 #
 # A mutant is a file: a line that says what it takes out, `file:`, and pairs of `match:` (a Perl regular expression that must match
-# exactly once) and `by:` (what stands there instead; \n and $1 as in Perl). `tests:` names the binaries that should
-# notice, `env:` what they get to work with.
+# exactly once) and `by:` (what stands there instead; \n and $1 as in Perl). `tests:` names the binaries that should notice.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -31,13 +30,12 @@ tests_of() { local tests; tests=$(field "$1" tests); echo "${tests:-tests-laws t
 # build TARGET...: quietly; its output on failure.
 build() { cmake --build "$scratch/build" --target "$@" >"$scratch/build.log" 2>&1 || { tail -n 30 "$scratch/build.log" >&2; return 1; }; }
 
-# killer ENV BINARY...: runs them up to the first failure and prints the test case that failed. 1 if all passed.
+# killer BINARY...: runs them up to the first failure and prints the test case that failed. 1 if all passed.
 killer() {
-  local environment=$1 binary status
-  shift
+  local binary status
   for binary in "$@"; do
     status=0
-    env $environment timeout 300 "$scratch/build/bin/$binary" --abort-after=1 --no-colors=true >"$scratch/test.log" 2>&1 || status=$?
+    timeout 300 "$scratch/build/bin/$binary" --abort-after=1 --no-colors=true >"$scratch/test.log" 2>&1 || status=$?
     [ "$status" -eq 0 ] && continue
     if [ "$status" -eq 124 ]; then echo "$binary: hangs"
     else echo "$binary: $(sed -n 's/^TEST CASE:  //p' "$scratch/test.log" | tail -n 1)"
@@ -70,7 +68,7 @@ echo "Building ${binaries[*]} in $scratch"
 cmake -S "$scratch" -B "$scratch/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DPIPESTILL_WITH_TORCH=OFF -DPIPESTILL_BUILD_APP=OFF \
   -DPIPESTILL_BUILD_BENCH=OFF -DPIPESTILL_BUILD_EXAMPLES=OFF >"$scratch/build.log" 2>&1 || { tail -n 30 "$scratch/build.log" >&2; exit 2; }
 build "${binaries[@]}"
-if failed=$(killer "" "${binaries[@]}"); then
+if failed=$(killer "${binaries[@]}"); then
   echo "run.sh: the code fails without any mutation: $failed" >&2
   exit 2
 fi
@@ -86,7 +84,7 @@ for name in "${names[@]}"; do
   elif ! build "${tests[@]}"; then
     verdict="DOES NOT COMPILE"
     bad=1
-  elif ! verdict=$(killer "$(field "$name" env)" "${tests[@]}"); then
+  elif ! verdict=$(killer "${tests[@]}"); then
     verdict="SURVIVES"
     bad=1
   fi
