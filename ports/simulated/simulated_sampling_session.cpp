@@ -136,7 +136,7 @@ class Service : public std::enable_shared_from_this<Service> {
         std::lock_guard lock(self->mutex_);
         if (request->state == Request::State::done) return;
       }
-      if (request->stream->stop.stop_requested()) return;  // the stop's own timer answers
+      if (request->stream->stop.stop_requested()) return self->cancel(request);  // the stop's own timer is still to come
       request->stream->hand_over_next();
       self->schedule_token(request, begin, latency);
     });

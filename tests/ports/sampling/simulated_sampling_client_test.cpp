@@ -415,6 +415,16 @@ TEST_CASE("after a stop no token of a simulated stream comes") {
     CHECK(seen->answer.error().code == ErrorCode::cancelled);
     CHECK(seen->handed_over.tokens.size() == last);
   }
+  // Two of the same length: the second's token is due when the first's handler stops it.
+  std::stop_source second;
+  const auto first = stream(*f.session, *f.clock, long_request(3), {}, [&](std::size_t) { second.request_stop(); });
+  const auto due = stream(*f.session, *f.clock, long_request(3), second.get_token());
+  run_all(*f.clock);
+  CHECK(first->answer.is_ok());
+  CHECK(first->times.size() > 1);
+  CHECK(due->answer.error().code == ErrorCode::cancelled);
+  CHECK(due->times.empty());
+
   std::stop_source early;
   early.request_stop();
   const auto never = stream(*f.session, *f.clock, long_request(1), early.get_token());
