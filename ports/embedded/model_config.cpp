@@ -116,7 +116,8 @@ Rope read_rope(Reader& in, const json::object& object) {
   Rope rope;
   const auto old_kind = in.text("type"), new_kind = in.text("rope_type");
   const auto kind = new_kind.empty() ? old_kind : new_kind;
-  if (!old_kind.empty() && old_kind != kind) in.refuse("type", "is \"" + old_kind + "\", \"rope_type\" is \"" + kind + "\"; they must agree");
+  if (!old_kind.empty() && old_kind != kind)
+    in.refuse("type", "is \"" + old_kind + "\", \"rope_type\" is \"" + kind + "\"; they must agree");
   std::set<std::string_view> known{"type", "rope_type", "rope_theta", "partial_rotary_factor"};
   if (kind == "linear" || kind == "llama3") {
     rope.scaling.kind = RopeScaling::Kind::linear;
@@ -134,9 +135,11 @@ Rope read_rope(Reader& in, const json::object& object) {
     known.insert({"low_freq_factor", "high_freq_factor", "original_max_position_embeddings"});
   }
   if (in.find("rope_theta")) rope.theta = in.number("rope_theta", 1, 1e12, std::nullopt);
-  if (in.number("partial_rotary_factor", 0, 1, 1) != 1) in.refuse("partial_rotary_factor", "is not 1; the embedded models rotate whole heads");
+  if (in.number("partial_rotary_factor", 0, 1, 1) != 1)
+    in.refuse("partial_rotary_factor", "is not 1; the embedded models rotate whole heads");
   for (const auto& [key, value] : object) {
-    if (!value.is_null() && !known.contains(key)) in.refuse(key, "is set, which rotary positions of type \"" + (kind.empty() ? "default" : kind) + "\" do not have");
+    if (!value.is_null() && !known.contains(key))
+      in.refuse(key, "is set, which rotary positions of type \"" + (kind.empty() ? "default" : kind) + "\" do not have");
   }
   return rope;
 }

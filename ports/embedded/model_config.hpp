@@ -9,8 +9,8 @@
 
 namespace pipestill {
 
-/// How rotary positions are stretched over contexts longer than those of pretraining (formulas: rotary.hpp). Names are those of config.json's
-/// "rope_scaling", which newer writers call "rope_parameters".
+/// How rotary positions are stretched over contexts longer than those of pretraining (formulas: rotary.hpp). Names are those of
+/// config.json's "rope_scaling", which newer writers call "rope_parameters".
 struct RopeScaling {
   enum class Kind { none, linear, llama3 };
 

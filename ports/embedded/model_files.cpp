@@ -38,7 +38,8 @@ Result<ModelFiles> find_model_files(const ModelRef& model, bool may_be_fresh) {
   if (is_directory && !has_weights && model.checkpoint_path.empty()) {
     for (const auto* pickled : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {  // never mistaken for a model without weights
       if (fs::exists(path / pickled, ignored))
-        return fail(ErrorCode::invalid_input, "the model " + path.string() + " has its weights in " + pickled + ", which the embedded models do not read: save it as safetensors");
+        return fail(ErrorCode::invalid_input, "the model " + path.string() + " has its weights in " + pickled +
+                                                  ", which the embedded models do not read: save it as safetensors");
     }
   }
   auto config = read_model_config(is_directory ? path / kConfig : path);

@@ -8,9 +8,12 @@ namespace {
 
 double scaled(double f, const RopeScaling& scaling) {
   switch (scaling.kind) {
-    case RopeScaling::Kind::none: return f;
-    case RopeScaling::Kind::linear: return f / scaling.factor;
-    case RopeScaling::Kind::llama3: break;
+    case RopeScaling::Kind::none:
+      return f;
+    case RopeScaling::Kind::linear:
+      return f / scaling.factor;
+    case RopeScaling::Kind::llama3:
+      break;
   }
   const double turns = scaling.original_max_position_embeddings * f / (2 * std::numbers::pi);  // L / w: within the original context
   if (turns > scaling.high_freq_factor) return f;

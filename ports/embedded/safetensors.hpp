@@ -78,10 +78,11 @@ struct TensorView {
 
 /// The tensors of `layout`, over its flat array.
 [[nodiscard]] std::vector<TensorView> tensor_views(const ModelLayout& layout, std::span<const float> flat, std::string_view prefix = {});
-/// Whether `files`, of which no two hold the same name, hold exactly the tensors of `layout` (each name behind `prefix`). What known writers
-/// add without need, a copy of a tied output matrix and rotary frequencies, is overlooked.
+/// Whether `files`, of which no two hold the same name, hold exactly the tensors of `layout` (each name behind `prefix`). What known
+/// writers add without need, a copy of a tied output matrix and rotary frequencies, is overlooked.
 [[nodiscard]] Result<void> check_tensors(std::span<const SafetensorsFile> files, const ModelLayout& layout, std::string_view prefix = {});
-/// Reads them into the flat array, which has layout.total elements. A copy of a tied output matrix that is none is ErrorCode::invalid_input.
+/// Reads them into the flat array, which has layout.total elements. A copy of a tied output matrix that is none is
+/// ErrorCode::invalid_input.
 [[nodiscard]] Result<void> read_tensors(std::span<const SafetensorsFile> files, const ModelLayout& layout, std::span<float> flat,
                                         std::string_view prefix = {});
 [[nodiscard]] inline Result<void> read_tensors(const SafetensorsFile& file, const ModelLayout& layout, std::span<float> flat,

@@ -269,8 +269,9 @@ Result<void> check_tied_head(std::span<const SafetensorsFile> files, const Model
   std::vector<float> copy(static_cast<std::size_t>(head.tensor->count));
   if (auto done = head.file->read(*head.tensor, copy); !done) return done;
   if (std::memcmp(copy.data(), flat.data() + layout.embedding, copy.size() * sizeof(float)) == 0) return {};
-  return fail(ErrorCode::invalid_input, head.file->path().string() + ": tensor \"" + std::string(kTiedHead) +
-                                            "\" differs from \"model.embed_tokens.weight\", to which config.json ties it; set tie_word_embeddings to false");
+  return fail(ErrorCode::invalid_input,
+              head.file->path().string() + ": tensor \"" + std::string(kTiedHead) +
+                  "\" differs from \"model.embed_tokens.weight\", to which config.json ties it; set tie_word_embeddings to false");
 }
 
 }  // namespace
@@ -293,13 +294,15 @@ Result<void> check_tensors(std::span<const SafetensorsFile> files, const ModelLa
         if (auto fits = check_shape({&file, &tensor}, {layout.config.vocab_size, layout.config.hidden_size}); !fits) return fits;
         continue;
       }
-      return fail(ErrorCode::invalid_input, file.path().string() + " has the tensor \"" + tensor.name + "\", for which config.json has no place");
+      return fail(ErrorCode::invalid_input,
+                  file.path().string() + " has the tensor \"" + tensor.name + "\", for which config.json has no place");
     }
   }
   return {};
 }
 
-Result<void> read_tensors(std::span<const SafetensorsFile> files, const ModelLayout& layout, std::span<float> flat, std::string_view prefix) {
+Result<void> read_tensors(std::span<const SafetensorsFile> files, const ModelLayout& layout, std::span<float> flat,
+                          std::string_view prefix) {
   if (auto matches = check_tensors(files, layout, prefix); !matches) return matches;
   for (const auto& place : layout.tensors) {
     const auto part = flat.subspan(static_cast<std::size_t>(place.offset), static_cast<std::size_t>(place.count));

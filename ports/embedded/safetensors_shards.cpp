@@ -33,7 +33,8 @@ Result<std::map<std::string, std::string>> read_index(const fs::path& index) {
     const auto* text_of_shard = shard.if_string();
     const std::string name = text_of_shard ? std::string(*text_of_shard) : std::string();
     if (name.empty() || name == "." || name == ".." || fs::path(name).filename() != name)
-      return bad("names " + json::serialize(shard) + " as the file of tensor \"" + std::string(tensor) + "\"; the name of a file beside it is accepted");
+      return bad("names " + json::serialize(shard) + " as the file of tensor \"" + std::string(tensor) +
+                 "\"; the name of a file beside it is accepted");
     shards.emplace(tensor, name);
   }
   return shards;
@@ -78,7 +79,8 @@ Result<std::vector<SafetensorsFile>> open_checkpoint(const fs::path& file) {
   for (const auto& [tensor, name] : *places) {
     for (const auto& shard : files) {
       if (shard.path().filename() == name && !shard.find(tensor))
-        return fail(ErrorCode::invalid_input, shard.path().string() + " lacks the tensor \"" + tensor + "\", which " + index.string() + " places there");
+        return fail(ErrorCode::invalid_input,
+                    shard.path().string() + " lacks the tensor \"" + tensor + "\", which " + index.string() + " places there");
     }
   }
   return files;

@@ -41,8 +41,8 @@ struct Sampler::Request {
   std::optional<Error> error;  ///< set: this is the answer
   bool is_done = false;
   SampledSequence sequence;
-  TokenHandler on_token;         ///< empty: nobody wants tokens before the answer
-  std::size_t handed_over = 0;   ///< tokens of `sequence` that on_token got
+  TokenHandler on_token;        ///< empty: nobody wants tokens before the answer
+  std::size_t handed_over = 0;  ///< tokens of `sequence` that on_token got
   Score score;
   std::function<void(Request&)> deliver;
   bool is_score = false;

@@ -53,11 +53,11 @@ class SamplingSession {
   virtual ~SamplingSession() = default;  ///< closes if close() was not called, and reports nothing
 
   virtual void sample(SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) = 0;
-  /// sample(), with every token handed to `on_token` before the answer is: the tokens and log-probabilities of the answer, in their order; of one
-  /// that fails, as many as there were. on_token is called from any thread, one call after the other, never from inside this call, never
-  /// under a lock, and neither throws nor blocks. Once `stop` is requested no call begins, but for one that may be on its way on another
-  /// thread; `done` then gets ErrorCode::cancelled unless the whole answer was handed over before. None comes after `done` was called.
-  /// This one hands over all tokens when sample() is done, for backends that cannot stream.
+  /// sample(), with every token handed to `on_token` before the answer is: the tokens and log-probabilities of the answer, in their order;
+  /// of one that fails, as many as there were. on_token is called from any thread, one call after the other, never from inside this call,
+  /// never under a lock, and neither throws nor blocks. Once `stop` is requested no call begins, but for one that may be on its way on
+  /// another thread; `done` then gets ErrorCode::cancelled unless the whole answer was handed over before. None comes after `done` was
+  /// called. This one hands over all tokens when sample() is done, for backends that cannot stream.
   virtual void sample_stream(SampleRequest request, std::stop_token stop, TokenHandler on_token, Completion<SampledSequence> done);
   /// Scores given tokens. Only where capabilities().has_prompt_logprobs.
   virtual void compute_logprobs(ScoreRequest request, std::stop_token stop, Completion<Score> done) = 0;

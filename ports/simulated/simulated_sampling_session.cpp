@@ -292,7 +292,12 @@ Result<void> SimulatedSamplingOptions::validate() const {
 }
 
 SamplingCapabilities simulated_sampling_capabilities(const SimulatedSamplingOptions& options) {
-  return {.is_seeded = true, .is_deterministic = true, .has_logprobs = true, .has_prompt_logprobs = true, .max_top_k = options.vocab_size, .can_stream = true};
+  return {.is_seeded = true,
+          .is_deterministic = true,
+          .has_logprobs = true,
+          .has_prompt_logprobs = true,
+          .max_top_k = options.vocab_size,
+          .can_stream = true};
 }
 
 bool fails_by_error_rate(double error_rate, std::uint64_t request_seed) {

@@ -1,8 +1,8 @@
 // score-model MODEL_DIR [--export DIR]: an embedded model's numbers, for comparison with other programs.
 //
-// For each line {"tokens":[...],"top_k":K,"greedy":N} of standard input writes one line: "logprobs" of the tokens (null where missing), "top" (K pairs of
-// token and log-probability a position) and "greedy", the N tokens that follow at temperature 0. With --export, opens the model as a student
-// and writes it out again.
+// For each line {"tokens":[...],"top_k":K,"greedy":N} of standard input writes one line: "logprobs" of the tokens (null where missing),
+// "top" (K pairs of token and log-probability a position) and "greedy", the N tokens that follow at temperature 0. With --export, opens the
+// model as a student and writes it out again.
 #include <boost/json.hpp>
 #include <cstdio>
 #include <cstdlib>
@@ -50,8 +50,7 @@ void export_model(const std::string& model, const std::filesystem::path& directo
 
 void answer(SamplingSession& session, const json::object& line) {
   const auto tokens = json::value_to<std::vector<Token>>(line.at("tokens"));
-  const auto score =
-      await<Score>([&](auto done) { session.compute_logprobs({tokens, line.at("top_k").to_number<int>()}, {}, done); });
+  const auto score = await<Score>([&](auto done) { session.compute_logprobs({tokens, line.at("top_k").to_number<int>()}, {}, done); });
   json::array logprobs, top;
   for (const auto& x : score.own) logprobs.push_back(number(x));
   for (const auto& position : score.top) {

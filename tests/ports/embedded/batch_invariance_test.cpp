@@ -1,5 +1,5 @@
-// The law on which overlap rests: a row's answer is a function of the model and the request, to the last bit. Not of the rows that share its
-// batch, of their number or order, of when it was submitted, of threads, or of what else computes in the process.
+// The law on which overlap rests: a row's answer is a function of the model and the request, to the last bit. Not of the rows that share
+// its batch, of their number or order, of when it was submitted, of threads, or of what else computes in the process.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -44,12 +44,15 @@ class Subject {
     if (r % 3) in.params.stop = std::vector<Token>{4, 7};
     return in;
   }
-  [[nodiscard]] ScoreRequest score_request(int r) const { return {tokens(r + 1000, 1 + r * 11 % (r % 32 == 1 ? longest_prompt_ : 19)), r % 4 * 3}; }
+  [[nodiscard]] ScoreRequest score_request(int r) const {
+    return {tokens(r + 1000, 1 + r * 11 % (r % 32 == 1 ? longest_prompt_ : 19)), r % 4 * 3};
+  }
 
   /// Whether the answer of row `r` has every bit of the one that it gets alone.
   [[nodiscard]] bool is_same(int r, const Result<SampledSequence>& answer) const {
     const auto& alone = samples_[static_cast<std::size_t>(r)];
-    return answer && answer->tokens == alone.tokens && answer->stop_reason == alone.stop_reason && bits(answer->logprobs) == bits(alone.logprobs);
+    return answer && answer->tokens == alone.tokens && answer->stop_reason == alone.stop_reason &&
+           bits(answer->logprobs) == bits(alone.logprobs);
   }
   [[nodiscard]] bool is_same(int r, const Result<Score>& answer) const {
     const auto& alone = scores_[static_cast<std::size_t>(r)];
@@ -80,7 +83,8 @@ class Subject {
   }
   static std::vector<std::uint32_t> bits(const std::vector<Logprob>& logprobs) {
     std::vector<std::uint32_t> words;
-    for (const auto& x : logprobs) words.push_back(x ? std::bit_cast<std::uint32_t>(*x) : 0xffffffffu);  // that one is a NaN, which none may be
+    for (const auto& x : logprobs)
+      words.push_back(x ? std::bit_cast<std::uint32_t>(*x) : 0xffffffffu);  // that one is a NaN, which none may be
     return words;
   }
 

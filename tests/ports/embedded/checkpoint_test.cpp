@@ -84,7 +84,8 @@ int right_answers(const std::filesystem::path& model) {
 TEST_CASE("models that transformers saved give the log-probabilities and the greedy answers that it gives") {
   // Written by tests/oracles/compare_transformers.py --write.
   int models = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(PIPESTILL_SOURCE_DIR) / "tests/ports/embedded/transformers")) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::path(PIPESTILL_SOURCE_DIR) / "tests/ports/embedded/transformers")) {
     CAPTURE(entry.path());
     ++models;
     CHECK(make_torch_sampling_client({}).value()->check({entry.path().string(), ""}));
@@ -103,7 +104,8 @@ TEST_CASE("models that transformers saved give the log-probabilities and the gre
       for (std::size_t i = 1; i < logprobs.size(); ++i)
         worst = std::max(worst, std::abs(logprobs[i].to_number<double>() - static_cast<double>(score.own[i].value())));
       const auto greedy = json::value_to<std::vector<Token>>(expected.at("greedy"));
-      const auto answer = value_of(sample_one(*session, {ModelInput::from_ints(tokens), {.max_tokens = static_cast<int>(greedy.size()), .temperature = 0}}));
+      const auto answer = value_of(
+          sample_one(*session, {ModelInput::from_ints(tokens), {.max_tokens = static_cast<int>(greedy.size()), .temperature = 0}}));
       CHECK(answer.tokens == greedy);
     }
     CHECK(rows == 4);

@@ -81,7 +81,8 @@ TEST_CASE("logits do not depend on how a row was split into steps, nor on what i
           });
           const std::size_t wanted = trial % 2 == 0 ? n : 1;
           REQUIRE(got.size() == (wanted + rows.size() - 1) * vocabulary);
-          CHECK(std::memcmp(got.data() + got.size() - wanted * vocabulary, whole.data() + (at + n - wanted) * vocabulary, wanted * vocabulary * sizeof(float)) == 0);
+          CHECK(std::memcmp(got.data() + got.size() - wanted * vocabulary, whole.data() + (at + n - wanted) * vocabulary,
+                            wanted * vocabulary * sizeof(float)) == 0);
           at += n;
         }
         CHECK(cache.length() == static_cast<int>(length));

@@ -24,7 +24,11 @@ TEST_CASE("llama3 keeps short waves, stretches long ones and blends between") {
   config.head_dim = 64;
   config.rope_theta = 500000;
   const auto plain = rotary_frequencies(config);
-  config.rope_scaling = {.kind = RopeScaling::Kind::llama3, .factor = 32, .low_freq_factor = 1, .high_freq_factor = 4, .original_max_position_embeddings = 8192};
+  config.rope_scaling = {.kind = RopeScaling::Kind::llama3,
+                         .factor = 32,
+                         .low_freq_factor = 1,
+                         .high_freq_factor = 4,
+                         .original_max_position_embeddings = 8192};
   const auto scaled = rotary_frequencies(config);
   REQUIRE(scaled.size() == 32);
   int kept = 0, blended = 0, stretched = 0;

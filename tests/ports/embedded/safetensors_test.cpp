@@ -1,4 +1,3 @@
-#include "ports/embedded/model_files.hpp"
 #include "ports/embedded/safetensors.hpp"
 
 #include <doctest/doctest.h>
@@ -8,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "ports/embedded/model_files.hpp"
 #include "tests/ports/embedded/support.hpp"
 
 using namespace pipestill;
@@ -68,7 +68,8 @@ TEST_CASE("every number of half precision is widened exactly") {
     words += static_cast<char>(word & 0xff);
     words += static_cast<char>(word >> 8);
   }
-  write_text(file, framed("{\"h\":" + entry("[65536]", "[0,131072]", "F16") + ",\"b\":" + entry("[65536]", "[131072,262144]", "BF16") + "}", words + words));
+  write_text(file, framed("{\"h\":" + entry("[65536]", "[0,131072]", "F16") + ",\"b\":" + entry("[65536]", "[131072,262144]", "BF16") + "}",
+                          words + words));
   const auto opened = SafetensorsFile::open(file);
   REQUIRE(opened);
   std::vector<float> half(1 << 16), brain(1 << 16);
@@ -91,7 +92,8 @@ TEST_CASE("every number of half precision is widened exactly") {
     const auto differs = [](float got, double want) {
       return std::isnan(want) ? !std::isnan(got) : static_cast<double>(got) != want || std::signbit(got) != std::signbit(want);
     };
-    wrong += differs(half[static_cast<std::size_t>(word)], value_of_word(word, 5, 10)) + differs(brain[static_cast<std::size_t>(word)], value_of_word(word, 8, 7));
+    wrong += differs(half[static_cast<std::size_t>(word)], value_of_word(word, 5, 10)) +
+             differs(brain[static_cast<std::size_t>(word)], value_of_word(word, 8, 7));
   }
   CHECK(wrong == 0);
 }
@@ -216,7 +218,9 @@ TEST_CASE("a checkpoint of several files is read as one, and its index must be r
     parts[i * 5 % 3].push_back(views[i]);
     places[views[i].name] = shard(i * 5 % 3);
   }
-  const auto write_index = [&](const boost::json::object& map) { write_text(index, boost::json::serialize(boost::json::object{{"metadata", {{"total_size", 1}}}, {"weight_map", map}})); };
+  const auto write_index = [&](const boost::json::object& map) {
+    write_text(index, boost::json::serialize(boost::json::object{{"metadata", {{"total_size", 1}}}, {"weight_map", map}}));
+  };
   const auto write_shards = [&] {
     for (std::size_t i = 0; i < 3; ++i) REQUIRE(write_safetensors(directory.path() / shard(i), parts[i], {{"format", "pt"}}));
   };
@@ -256,7 +260,8 @@ TEST_CASE("a checkpoint of several files is read as one, and its index must be r
   changed["extra"] = "model-00004-of-00003.safetensors";
   write_index(changed);
   has(refusal(), "cannot open the weights " + (directory.path() / "model-00004-of-00003.safetensors").string());
-  for (const auto& name : {boost::json::value("../x.safetensors"), boost::json::value("/etc/passwd"), boost::json::value(".."), boost::json::value(""), boost::json::value(3)}) {
+  for (const auto& name : {boost::json::value("../x.safetensors"), boost::json::value("/etc/passwd"), boost::json::value(".."),
+                           boost::json::value(""), boost::json::value(3)}) {
     changed["extra"] = name;
     write_index(changed);
     has(refusal(), "the name of a file beside it is accepted");

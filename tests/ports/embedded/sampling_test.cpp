@@ -86,12 +86,13 @@ TEST_CASE("samples follow the model's distribution under every parameter") {
   struct Setting {
     SamplingParams params, slightly_wrong;
   };
-  for (const auto& [params, slightly_wrong] : std::vector<Setting>{{{.temperature = 0.5}, {.temperature = 0.6}},
-                                                                   {{}, {.temperature = 0.8}},
-                                                                   {{.temperature = 1.7}, {.temperature = 1.2}},
-                                                                   {{.top_k = 4}, {.top_k = 5}},
-                                                                   {{.top_p = 0.6}, {.top_p = 0.9}},
-                                                                   {{.temperature = 1.7, .top_k = 8, .top_p = 0.7}, {.temperature = 1.7, .top_k = 8}}}) {
+  for (const auto& [params, slightly_wrong] :
+       std::vector<Setting>{{{.temperature = 0.5}, {.temperature = 0.6}},
+                            {{}, {.temperature = 0.8}},
+                            {{.temperature = 1.7}, {.temperature = 1.2}},
+                            {{.top_k = 4}, {.top_k = 5}},
+                            {{.top_p = 0.6}, {.top_p = 0.9}},
+                            {{.temperature = 1.7, .top_k = 8, .top_p = 0.7}, {.temperature = 1.7, .top_k = 8}}}) {
     CAPTURE(params.temperature);
     CAPTURE(params.top_k);
     CAPTURE(params.top_p);
@@ -110,7 +111,8 @@ TEST_CASE("samples follow the model's distribution under every parameter") {
       for (Token t = 0; t < 12; ++t) {
         auto after = prompt;
         after.push_back(t);
-        for (const double second : exact_distribution(logprobs_after(after), p)) pairs.push_back(first[static_cast<std::size_t>(t)] * second);
+        for (const double second : exact_distribution(logprobs_after(after), p))
+          pairs.push_back(first[static_cast<std::size_t>(t)] * second);
       }
       return pairs;
     };
@@ -184,7 +186,9 @@ TEST_CASE("scores name the best tokens of every position, the lower id first amo
       if (top[k].first == tokens[i]) CHECK(top[k].second == *all.own[i]);
     }
     CHECK(total == doctest::Approx(1).epsilon(1e-6));
-    const auto place = [&](Token t) { return std::find_if(top.begin(), top.end(), [t](const auto& x) { return x.first == t; }) - top.begin(); };
+    const auto place = [&](Token t) {
+      return std::find_if(top.begin(), top.end(), [t](const auto& x) { return x.first == t; }) - top.begin();
+    };
     CHECK(place(11) == place(3) + 1);
     CHECK(place(30) == place(3) + 2);
     CHECK(place(6) == place(5) + 1);

@@ -405,7 +405,10 @@ TEST_CASE("after a stop no token of a simulated stream comes") {
   Fixture f({.latency = {.mean_ms = 10}});
   for (const std::size_t last : {1, 2, 4}) {
     std::uint64_t seed = 0;  // of an answer that goes on after that
-    while (SimulatedModel(SimulatedState::open({"teacher", ""}, 0)->weights, 256).sample(std::vector<Token>{1, 2, 3}, long_request(seed).params).tokens.size() <= last) ++seed;
+    while (SimulatedModel(SimulatedState::open({"teacher", ""}, 0)->weights, 256)
+               .sample(std::vector<Token>{1, 2, 3}, long_request(seed).params)
+               .tokens.size() <= last)
+      ++seed;
     std::stop_source stop;
     const auto seen = stream(*f.session, *f.clock, long_request(seed), stop.get_token(), [&](std::size_t count) {
       if (count == last) stop.request_stop();
