@@ -154,15 +154,7 @@ class Flow {
     if constexpr (StartStage<F, T>) {
       using Out = typename F::Output;
       plan.start = [s = std::make_shared<F>(std::move(stage))](detail::Payload message, Context& context, detail::Delivery delivery) {
-        const Completion<Out> done([delivery](Result<Out> result) {
-          if (result) delivery.deliver(delivery.to, detail::Payload::of(*std::move(result)));
-          else delivery.deliver(delivery.to, fail(std::move(result.error())));
-        });
-        try {
-          (*s)(std::move(message.template as<T>()), context, done);
-        } catch (...) {
-          done(fail(thrown_error()));
-        }
+        (*s)(std::move(message.template as<T>()), context, make_completion<Out>(delivery));
       };
       plan_.stages.push_back(std::move(plan));
       return Flow<Out, kNext>(std::move(plan_));
@@ -180,6 +172,19 @@ class Flow {
       };
       plan_.stages.push_back(std::move(plan));
       return Flow<Out, kNext>(std::move(plan_));
+    }
+  }
+
+  template <class Out>
+  static Completion<Out> make_completion(detail::Delivery delivery) {
+    try {
+      return Completion<Out>([delivery](Result<Out> result) {
+        if (result) delivery.deliver(delivery.to, detail::Payload::of(*std::move(result)));
+        else delivery.deliver(delivery.to, fail(std::move(result.error())));
+      });
+    } catch (...) {  // no memory: nobody else will answer
+      delivery.deliver(delivery.to, fail(thrown_error()));
+      throw;
     }
   }
 

@@ -50,7 +50,8 @@ template <class F, class In>
 using CallOutput = typename detail::UnwrapResult<std::invoke_result_t<F&, In&&, Context&>>::type;
 
 /// f(In, Context&, Completion<F::Output>): starts the work and returns at once; the completion delivers later, from any thread.
-/// The context, and with the last answer the whole run, may be gone as soon as the completion is called: copy from it first what is needed later.
+/// The batch moves on when the call has returned and the completion was called: its context, and with the last batch the whole run, may then be gone. Copy from it
+/// first what is needed later. What the call throws outranks what the completion says.
 /// On a stop request (Context::stop) it completes promptly, with ErrorCode::cancelled unless it already had its result.
 template <class F, class In>
 concept StartStage = requires { typename F::Output; } && std::invocable<F&, In&&, Context&, Completion<typename F::Output>>;

@@ -194,20 +194,30 @@ void Run::start(std::size_t stage, Slot& slot) {
     pass_tombstone(slot);
     return passage_->passed(stage, slot);
   }
-  const auto& plan = plan_.stages[stage];
+  slot.thrown.reset();
+  slot.to_come.store(2, std::memory_order_relaxed);
   try {
-    plan.start(std::move(slot.payload), slot.context, {&Run::deliver, &slot});
-  } catch (...) {  // before the stage was called: there was no memory for its completion
-    deliver(&slot, fail(thrown_error()));
+    plan_.stages[stage].start(std::move(slot.payload), slot.context, {&Run::deliver, &slot});
+  } catch (...) {
+    slot.thrown = thrown_error();
   }
+  arrive(slot);
 }
 
 void Run::deliver(void* to, Result<Payload>&& result) {
   auto& slot = *static_cast<Slot*>(to);
-  auto& run = *slot.run;
+  slot.answer = std::move(result);
+  slot.run->arrive(slot);
+}
+
+/// The batch leaves when both have come, the call's return and its answer: what a stage throws outranks its answer, whichever was first, and
+/// no completion is outstanding behind it.
+void Run::arrive(Slot& slot) {
+  if (slot.to_come.fetch_sub(1, std::memory_order_acq_rel) == 2) return;
   const auto stage = slot.stage;
-  run.finish(slot, std::move(result));
-  run.passage_->passed(stage, slot);
+  if (slot.thrown) finish(slot, fail(*std::exchange(slot.thrown, std::nullopt)));
+  else finish(slot, std::move(slot.answer));
+  passage_->passed(stage, slot);
 }
 
 void Run::retire(Slot& slot) {
@@ -309,8 +319,11 @@ RunReport Run::report() const {
                                                                   std::to_string(completed_) + " were completed: the engine lost some"}};
   } else if (is_source_at_end_ && completed_ == admitted_) {
     report.status = RunReport::Status::finished;
-  } else {
+  } else if (options_.stop.stop_requested() || options_.stop_now.stop_requested()) {
     report.status = RunReport::Status::stopped;
+  } else {
+    report.status = RunReport::Status::failed;
+    report.failure = RunReport::Failure{"engine", std::nullopt, {ErrorCode::internal, "the run ended before its source did: the engine lost a credit"}};
   }
   return report;
 }

@@ -30,6 +30,10 @@ struct Slot {
   // Of the stage that it is in.
   std::size_t stage = 0;
   StageSpan span;
+  // Of an asynchronous one: how many of the call's return and its answer are still to come, and what they were.
+  std::atomic<int> to_come{0};
+  std::optional<Error> thrown;
+  Result<Payload> answer;
   // The run's, under its locks.
   std::optional<Seq> live_seq;
   std::uint64_t reserved_bytes = 0;
@@ -109,6 +113,7 @@ class Run {
   void issue_version(Slot& slot, bool is_tombstone, Clock::Time at);
   void leave(Slot& slot, std::size_t next_stage, Clock::Time at);
   void settle_bytes(Slot& slot);
+  void arrive(Slot& slot);
   static void deliver(void* slot, Result<Payload>&& result);
   [[nodiscard]] bool commit(Seq seq);
   void fail_at(Seq seq, const std::string& stage, Error error);

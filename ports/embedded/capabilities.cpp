@@ -12,7 +12,12 @@ KeyInfo compute_threads_key() {
 }
 
 SamplingCapabilities sampling_capabilities() {
-  return {.is_seeded = true, .is_deterministic = true, .has_logprobs = true, .has_prompt_logprobs = true, .max_top_k = kMaxTopK};
+  return {.is_seeded = true,
+          .is_deterministic = true,
+          .has_logprobs = true,
+          .has_prompt_logprobs = true,
+          .max_top_k = kMaxTopK,
+          .can_stream = true};
 }
 
 TrainingCapabilities training_capabilities() {

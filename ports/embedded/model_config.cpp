@@ -5,6 +5,7 @@
 #include <fstream>
 #include <limits>
 #include <optional>
+#include <set>
 
 #include "ports/embedded/model_layout.hpp"
 
@@ -16,10 +17,11 @@ namespace json = boost::json;
 constexpr std::size_t kMaxConfigBytes = 1 << 20;
 constexpr std::int64_t kMaxParameters = 4'000'000'000;
 
-/// Reads keys of one object and keeps the first error.
+/// Reads keys of one object and keeps the first error. `prefix` stands before the keys' names in it.
 class Reader {
  public:
-  Reader(const json::object& object, const std::string& where) : object_(object), where_(where) {}
+  Reader(const json::object& object, const std::string& where, std::string prefix = {})
+      : object_(object), where_(where), prefix_(std::move(prefix)) {}
 
   [[nodiscard]] const json::value* find(std::string_view key) const {
     const auto* value = object_.if_contains(key);
@@ -42,15 +44,18 @@ class Reader {
     return static_cast<int>(number);
   }
 
-  double number(std::string_view key, double low, double high, double fallback) {
+  double number(std::string_view key, double low, double high, std::optional<double> fallback) {
     const auto* value = find(key);
-    if (!value) return fallback;
+    if (!value) {
+      if (!fallback) refuse(key, "is missing");
+      return fallback.value_or(low);
+    }
     json::error_code failed;
     const auto x = value->to_number<double>(failed);
     if (failed || !(x >= low && x <= high)) {
       refuse(key, "is " + json::serialize(*value) + "; a number from " + json::serialize(json::value(low)) + " to " +
                       json::serialize(json::value(high)) + " is accepted");
-      return fallback;
+      return low;
     }
     return x;
   }
@@ -70,14 +75,14 @@ class Reader {
   }
 
   void refuse(std::string_view key, const std::string& why) {
-    if (error_.empty()) error_ = where_ + ": \"" + std::string(key) + "\" " + why;
+    if (error_.empty()) error_ = where_ + ": \"" + prefix_ + std::string(key) + "\" " + why;
   }
   [[nodiscard]] const std::string& error() const { return error_; }
 
  private:
   const json::object& object_;
   const std::string& where_;
-  std::string error_;
+  std::string prefix_, error_;
 };
 
 /// Keys that are harmless only at one value.
@@ -87,8 +92,6 @@ void refuse_unsupported(Reader& in) {
   }
   if (const auto act = in.text("hidden_act"); !act.empty() && act != "silu")
     in.refuse("hidden_act", "is \"" + act + "\"; only \"silu\" is accepted");
-  if (in.find("rope_scaling"))
-    in.refuse("rope_scaling", "is set; the embedded models do not scale rotary positions, only null is accepted");
   if (in.find("sliding_window") && !in.find("use_sliding_window")) {
     in.refuse("sliding_window", "is set; the embedded models attend to all positions, only null is accepted");
   }
@@ -101,6 +104,75 @@ void refuse_unsupported(Reader& in) {
       if (type != "full_attention") in.refuse("layer_types", "has " + json::serialize(type) + "; only \"full_attention\" is accepted");
     }
   }
+}
+
+struct Rope {
+  std::optional<double> theta = std::nullopt;  ///< empty: not said here
+  RopeScaling scaling = {};
+};
+
+/// "rope_scaling" or "rope_parameters". Every key must be known: one that is not might change the arithmetic.
+Rope read_rope(Reader& in, const json::object& object) {
+  Rope rope;
+  const auto old_kind = in.text("type"), new_kind = in.text("rope_type");
+  const auto kind = new_kind.empty() ? old_kind : new_kind;
+  if (!old_kind.empty() && old_kind != kind)
+    in.refuse("type", "is \"" + old_kind + "\", \"rope_type\" is \"" + kind + "\"; they must agree");
+  std::set<std::string_view> known{"type", "rope_type", "rope_theta", "partial_rotary_factor"};
+  if (kind == "linear" || kind == "llama3") {
+    rope.scaling.kind = RopeScaling::Kind::linear;
+    rope.scaling.factor = in.number("factor", 1, 1e6, std::nullopt);
+    known.insert("factor");
+  } else if (!kind.empty() && kind != "default") {
+    in.refuse(new_kind.empty() ? "type" : "rope_type", "is \"" + kind + "\"; \"default\", \"linear\" or \"llama3\" is accepted");
+  }
+  if (kind == "llama3") {
+    rope.scaling.kind = RopeScaling::Kind::llama3;
+    rope.scaling.low_freq_factor = in.number("low_freq_factor", 1e-6, 1e6, std::nullopt);
+    rope.scaling.high_freq_factor = in.number("high_freq_factor", 1e-6, 1e6, std::nullopt);
+    if (rope.scaling.high_freq_factor <= rope.scaling.low_freq_factor) in.refuse("high_freq_factor", "is not above \"low_freq_factor\"");
+    rope.scaling.original_max_position_embeddings = in.integer("original_max_position_embeddings", 1, 1 << 30);
+    known.insert({"low_freq_factor", "high_freq_factor", "original_max_position_embeddings"});
+  }
+  if (in.find("rope_theta")) rope.theta = in.number("rope_theta", 1, 1e12, std::nullopt);
+  if (in.number("partial_rotary_factor", 0, 1, 1) != 1)
+    in.refuse("partial_rotary_factor", "is not 1; the embedded models rotate whole heads");
+  for (const auto& [key, value] : object) {
+    if (!value.is_null() && !known.contains(key))
+      in.refuse(key, "is set, which rotary positions of type \"" + (kind.empty() ? "default" : kind) + "\" do not have");
+  }
+  return rope;
+}
+
+/// The base and the scaling, by the old keys or by the new one.
+Result<void> read_rotary(Reader& in, const std::string& where, ModelConfig& config) {
+  config.rope_theta = in.number("rope_theta", 1, 1e12, 10000);
+  std::optional<Rope> found;
+  for (const std::string key : {"rope_scaling", "rope_parameters"}) {
+    const auto* value = in.find(key);
+    if (!value) continue;
+    if (!value->is_object()) {
+      in.refuse(key, "is not an object");
+      continue;
+    }
+    Reader inner(value->get_object(), where, key + ".");
+    const auto rope = read_rope(inner, value->get_object());
+    if (!inner.error().empty()) return fail(ErrorCode::invalid_input, inner.error());
+    if (found && found->scaling != rope.scaling) in.refuse(key, "says something else than \"rope_scaling\"; one of the two is enough");
+    if (rope.theta) config.rope_theta = *rope.theta;  // Hugging Face's precedence
+    config.rope_scaling = rope.scaling;
+    found = rope;
+  }
+  return {};
+}
+
+json::object rope_to_json(const RopeScaling& scaling) {
+  if (scaling.kind == RopeScaling::Kind::linear) return {{"rope_type", "linear"}, {"factor", scaling.factor}};
+  return {{"rope_type", "llama3"},
+          {"factor", scaling.factor},
+          {"low_freq_factor", scaling.low_freq_factor},
+          {"high_freq_factor", scaling.high_freq_factor},
+          {"original_max_position_embeddings", scaling.original_max_position_embeddings}};
 }
 
 }  // namespace
@@ -139,17 +211,8 @@ Result<ModelConfig> parse_model_config(std::string_view text, const std::string&
   c.intermediate_size = in.integer("intermediate_size", 1, 1 << 18);
   c.max_position_embeddings = in.integer("max_position_embeddings", 1, 1 << 20);
   c.rms_norm_eps = in.number("rms_norm_eps", 0, 1, 1e-6);
-  c.rope_theta = in.number("rope_theta", 1, 1e12, 10000);
   c.tie_word_embeddings = in.boolean("tie_word_embeddings", false);
-  if (const auto* rope = in.find("rope_parameters")) {  // where newer writers put the base
-    if (!rope->is_object()) return fail(ErrorCode::invalid_input, where + ": \"rope_parameters\" is not an object");
-    Reader inner(rope->get_object(), where);
-    if (const auto kind = inner.text("rope_type"); !kind.empty() && kind != "default") {
-      in.refuse("rope_parameters.rope_type", "is \"" + kind + "\"; only \"default\" is accepted");
-    }
-    c.rope_theta = inner.number("rope_theta", 1, 1e12, c.rope_theta);
-    if (!inner.error().empty()) return fail(ErrorCode::invalid_input, inner.error());
-  }
+  if (auto rotary = read_rotary(in, where, c); !rotary) return fail(std::move(rotary.error()));
   if (c.num_attention_heads % c.num_key_value_heads != 0) in.refuse("num_key_value_heads", "does not divide \"num_attention_heads\"");
   if (c.head_dim % 2 != 0) in.refuse("head_dim", "is odd; rotary positions need an even one");
   if (!in.error().empty()) return fail(ErrorCode::invalid_input, in.error());
@@ -172,7 +235,7 @@ Result<ModelConfig> read_model_config(const std::filesystem::path& file) {
 
 std::string to_json(const ModelConfig& c) {
   const bool is_qwen = c.family == ModelConfig::Family::qwen3;
-  const json::object root{
+  json::object root{
       {"architectures", json::array{is_qwen ? "Qwen3ForCausalLM" : "LlamaForCausalLM"}},
       {"model_type", is_qwen ? "qwen3" : "llama"},
       {"vocab_size", c.vocab_size},
@@ -190,6 +253,7 @@ std::string to_json(const ModelConfig& c) {
       {"attention_bias", false},
       {"torch_dtype", "float32"},
   };
+  if (c.rope_scaling.kind != RopeScaling::Kind::none) root["rope_scaling"] = rope_to_json(c.rope_scaling);
   std::string text = "{\n";
   for (auto it = root.begin(); it != root.end(); ++it) {
     text += "  " + json::serialize(json::value(it->key())) + ": " + json::serialize(it->value()) + (it + 1 == root.end() ? "\n" : ",\n");

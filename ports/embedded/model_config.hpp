@@ -9,6 +9,20 @@
 
 namespace pipestill {
 
+/// How rotary positions are stretched over contexts longer than those of pretraining (formulas: rotary.hpp). Names are those of
+/// config.json's "rope_scaling", which newer writers call "rope_parameters".
+struct RopeScaling {
+  enum class Kind { none, linear, llama3 };
+
+  Kind kind = Kind::none;
+  double factor = 1;                         ///< at least 1
+  double low_freq_factor = 1;                ///< of llama3
+  double high_freq_factor = 4;               ///< of llama3; above low_freq_factor
+  int original_max_position_embeddings = 0;  ///< of llama3
+
+  bool operator==(const RopeScaling&) const = default;
+};
+
 /// A decoder-only transformer: RMSNorm before attention and MLP, rotary positions, grouped-query attention, SwiGLU, no biases.
 /// Field names are those of config.json. A value that read_model_config() returned is consistent and within the limits.
 struct ModelConfig {
@@ -25,14 +39,15 @@ struct ModelConfig {
   int max_position_embeddings = 0;
   double rms_norm_eps = 1e-6;
   double rope_theta = 10000;
+  RopeScaling rope_scaling = {};
   bool tie_word_embeddings = false;  ///< the output matrix is the embedding
 
   [[nodiscard]] bool has_head_norms() const { return family == Family::qwen3; }
   bool operator==(const ModelConfig&) const = default;
 };
 
-/// `text` is a config.json; `where` names it in errors. What would change the arithmetic and is not implemented (rotary
-/// scaling, biases, sliding windows, quantisation, other activations) is ErrorCode::invalid_input by its name; other keys are ignored.
+/// `text` is a config.json; `where` names it in errors. What would change the arithmetic and is not implemented (rotary scaling of other
+/// kinds, biases, sliding windows, quantisation, other activations) is ErrorCode::invalid_input by its name; other keys are ignored.
 [[nodiscard]] Result<ModelConfig> parse_model_config(std::string_view text, const std::string& where);
 [[nodiscard]] Result<ModelConfig> read_model_config(const std::filesystem::path& file);
 

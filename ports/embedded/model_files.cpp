@@ -34,6 +34,14 @@ Result<ModelFiles> find_model_files(const ModelRef& model, bool may_be_fresh) {
   const fs::path path = model.model;
   if (!fs::exists(path, ignored)) return fail(ErrorCode::invalid_input, "the model " + path.string() + " does not exist");
   const bool is_directory = fs::is_directory(path, ignored);
+  const bool has_weights = is_directory && checkpoint_exists(path / kWeights);
+  if (is_directory && !has_weights && model.checkpoint_path.empty()) {
+    for (const auto* pickled : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {  // never mistaken for a model without weights
+      if (fs::exists(path / pickled, ignored))
+        return fail(ErrorCode::invalid_input, "the model " + path.string() + " has its weights in " + pickled +
+                                                  ", which the embedded models do not read: save it as safetensors");
+    }
+  }
   auto config = read_model_config(is_directory ? path / kConfig : path);
   if (!config) return fail(std::move(config.error()));
   ModelFiles files{.config = *std::move(config), .weights = std::nullopt};
@@ -41,7 +49,7 @@ Result<ModelFiles> find_model_files(const ModelRef& model, bool may_be_fresh) {
     auto checkpoint = find_checkpoint(model.checkpoint_path, path, files.config);
     if (!checkpoint) return fail(std::move(checkpoint.error()));
     files.weights = *std::move(checkpoint);
-  } else if (is_directory && (!may_be_fresh || fs::exists(path / kWeights, ignored))) {
+  } else if (is_directory && (!may_be_fresh || has_weights)) {
     files.weights = path / kWeights;
   } else if (!may_be_fresh) {
     return fail(ErrorCode::invalid_input, "the model " + path.string() + " is a configuration without weights; a directory with model.safetensors is needed");
@@ -53,9 +61,9 @@ Result<void> check_model(const ModelRef& model, bool may_be_fresh) {
   const auto files = find_model_files(model, may_be_fresh);
   if (!files) return fail(files.error());
   if (!files->weights) return {};
-  const auto file = SafetensorsFile::open(*files->weights);
-  if (!file) return fail(file.error());
-  return check_tensors(*file, make_layout(files->config));
+  const auto shards = open_checkpoint(*files->weights);
+  if (!shards) return fail(shards.error());
+  return check_tensors(*shards, make_layout(files->config));
 }
 
 }  // namespace pipestill::embedded

@@ -14,9 +14,9 @@ struct ModelFiles {
   std::optional<std::filesystem::path> weights;  ///< empty: there are none, and fresh ones are drawn
 };
 
-/// `model` is a model directory (Hugging Face layout) or a config.json; `checkpoint_path`, a model directory of the same shape or a file
-/// *.safetensors, replaces the weights. A configuration alone is an error unless it `may_be_fresh`. Errors are ErrorCode::invalid_input, one
-/// sentence that names the file.
+/// `model` is a model directory (Hugging Face layout: weights in model.safetensors, or in the shards of model.safetensors.index.json) or a
+/// config.json; `checkpoint_path`, a model directory of the same shape or a file *.safetensors, replaces the weights. A configuration alone
+/// is an error unless it `may_be_fresh`. Errors are ErrorCode::invalid_input, one sentence that names the file.
 [[nodiscard]] Result<ModelFiles> find_model_files(const ModelRef& model, bool may_be_fresh);
 
 /// The same, and the names, types and shapes in the weights' header against the configuration; reads no weights.

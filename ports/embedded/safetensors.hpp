@@ -51,6 +51,13 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
+/// The files of one checkpoint: `file` alone or, where only `file`.index.json is there, the shards that it names, beside it (Hugging Face's
+/// checkpoints of several files). Each tensor is then in the shard that the index says and in no other; anything else is
+/// ErrorCode::invalid_input, naming index, shard and tensor.
+[[nodiscard]] Result<std::vector<SafetensorsFile>> open_checkpoint(const std::filesystem::path& file);
+/// Whether open_checkpoint() would find something to open.
+[[nodiscard]] bool checkpoint_exists(const std::filesystem::path& file);
+
 /// A tensor to be written or digested; borrows its numbers.
 struct TensorView {
   std::string name;
@@ -71,11 +78,16 @@ struct TensorView {
 
 /// The tensors of `layout`, over its flat array.
 [[nodiscard]] std::vector<TensorView> tensor_views(const ModelLayout& layout, std::span<const float> flat, std::string_view prefix = {});
-/// Whether `file` holds exactly the tensors of `layout` (each name behind `prefix`). What known writers add without need,
-/// a copy of a tied output matrix and rotary frequencies, is overlooked.
-[[nodiscard]] Result<void> check_tensors(const SafetensorsFile& file, const ModelLayout& layout, std::string_view prefix = {});
-/// Reads them into the flat array, which has layout.total elements.
-[[nodiscard]] Result<void> read_tensors(const SafetensorsFile& file, const ModelLayout& layout, std::span<float> flat,
+/// Whether `files`, of which no two hold the same name, hold exactly the tensors of `layout` (each name behind `prefix`). What known
+/// writers add without need, a copy of a tied output matrix and rotary frequencies, is overlooked.
+[[nodiscard]] Result<void> check_tensors(std::span<const SafetensorsFile> files, const ModelLayout& layout, std::string_view prefix = {});
+/// Reads them into the flat array, which has layout.total elements. A copy of a tied output matrix that is none is
+/// ErrorCode::invalid_input.
+[[nodiscard]] Result<void> read_tensors(std::span<const SafetensorsFile> files, const ModelLayout& layout, std::span<float> flat,
                                         std::string_view prefix = {});
+[[nodiscard]] inline Result<void> read_tensors(const SafetensorsFile& file, const ModelLayout& layout, std::span<float> flat,
+                                               std::string_view prefix = {}) {
+  return read_tensors({&file, 1}, layout, flat, prefix);
+}
 
 }  // namespace pipestill

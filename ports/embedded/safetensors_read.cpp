@@ -150,9 +150,6 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path)
   file.descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file.descriptor_ < 0) {
     const std::string why = std::strerror(errno);
-    if (std::error_code ignored; std::filesystem::exists(path.parent_path() / (path.filename().string() + ".index.json"), ignored)) {
-      return bad("is split into several files, which the embedded models do not read: save the model as one file");
-    }
     return fail(ErrorCode::invalid_input, "cannot open the weights " + path.string() + ": " + why);
   }
   struct stat status {};
@@ -234,43 +231,85 @@ Result<void> SafetensorsFile::read(const Tensor& tensor, std::span<float> out) c
   return {};
 }
 
-Result<void> check_tensors(const SafetensorsFile& file, const ModelLayout& layout, std::string_view prefix) {
-  const auto text = [](const std::vector<std::int64_t>& shape) {
-    std::string s = "[";
-    for (const auto n : shape) {
-      if (s.size() > 1) s += ", ";
-      s += std::to_string(n);
-    }
-    return s + "]";
-  };
-  std::set<std::string, std::less<>> expected;
-  for (const auto& place : layout.tensors) {
-    const auto name = std::string(prefix) + place.name;
-    const auto* tensor = file.find(name);
-    if (!tensor)
-      return fail(ErrorCode::invalid_input, file.path().string() + " lacks the tensor \"" + name + "\" that config.json calls for");
-    if (tensor->shape != place.shape) {
-      return fail(ErrorCode::invalid_input, file.path().string() + ": tensor \"" + name + "\" has shape " + text(tensor->shape) +
-                                                ", config.json calls for " + text(place.shape));
-    }
-    expected.insert(name);
+namespace {
+
+constexpr std::string_view kTiedHead = "lm_head.weight";
+
+std::string text_of(const std::vector<std::int64_t>& shape) {
+  std::string s = "[";
+  for (const auto n : shape) {
+    if (s.size() > 1) s += ", ";
+    s += std::to_string(n);
   }
-  for (const auto& tensor : file.tensors()) {
-    if (!tensor.name.starts_with(prefix) || expected.contains(tensor.name)) continue;
-    if (tensor.name.ends_with(".rotary_emb.inv_freq") || (layout.config.tie_word_embeddings && tensor.name == "lm_head.weight")) continue;
-    return fail(ErrorCode::invalid_input,
-                file.path().string() + " has the tensor \"" + tensor.name + "\", for which config.json has no place");
+  return s + "]";
+}
+
+/// A tensor, and the file that it is in.
+struct Found {
+  const SafetensorsFile* file = nullptr;
+  const SafetensorsFile::Tensor* tensor = nullptr;
+};
+Found find(std::span<const SafetensorsFile> files, std::string_view name) {
+  for (const auto& file : files) {
+    if (const auto* tensor = file.find(name)) return {&file, tensor};
   }
   return {};
 }
 
-Result<void> read_tensors(const SafetensorsFile& file, const ModelLayout& layout, std::span<float> flat, std::string_view prefix) {
-  if (auto matches = check_tensors(file, layout, prefix); !matches) return matches;
+Result<void> check_shape(const Found& found, const std::vector<std::int64_t>& shape) {
+  if (found.tensor->shape == shape) return {};
+  return fail(ErrorCode::invalid_input, found.file->path().string() + ": tensor \"" + found.tensor->name + "\" has shape " +
+                                            text_of(found.tensor->shape) + ", config.json calls for " + text_of(shape));
+}
+
+/// Some writers store a tied output matrix a second time. One that differs is no copy: the model is not the one that config.json describes.
+Result<void> check_tied_head(std::span<const SafetensorsFile> files, const ModelLayout& layout, std::span<const float> flat) {
+  const auto head = find(files, kTiedHead);
+  if (!layout.config.tie_word_embeddings || !head.tensor) return {};
+  std::vector<float> copy(static_cast<std::size_t>(head.tensor->count));
+  if (auto done = head.file->read(*head.tensor, copy); !done) return done;
+  if (std::memcmp(copy.data(), flat.data() + layout.embedding, copy.size() * sizeof(float)) == 0) return {};
+  return fail(ErrorCode::invalid_input,
+              head.file->path().string() + ": tensor \"" + std::string(kTiedHead) +
+                  "\" differs from \"model.embed_tokens.weight\", to which config.json ties it; set tie_word_embeddings to false");
+}
+
+}  // namespace
+
+Result<void> check_tensors(std::span<const SafetensorsFile> files, const ModelLayout& layout, std::string_view prefix) {
+  const auto& first = files.front().path();
+  const auto whole = files.size() == 1 ? first.string() : first.parent_path().string() + " (" + std::to_string(files.size()) + " shards)";
+  std::set<std::string, std::less<>> expected;
   for (const auto& place : layout.tensors) {
-    const auto part = flat.subspan(static_cast<std::size_t>(place.offset), static_cast<std::size_t>(place.count));
-    if (auto done = file.read(*file.find(std::string(prefix) + place.name), part); !done) return done;
+    const auto name = std::string(prefix) + place.name;
+    const auto found = find(files, name);
+    if (!found.tensor) return fail(ErrorCode::invalid_input, whole + " lacks the tensor \"" + name + "\" that config.json calls for");
+    if (auto fits = check_shape(found, place.shape); !fits) return fits;
+    expected.insert(name);
+  }
+  for (const auto& file : files) {
+    for (const auto& tensor : file.tensors()) {
+      if (!tensor.name.starts_with(prefix) || expected.contains(tensor.name) || tensor.name.ends_with(".rotary_emb.inv_freq")) continue;
+      if (layout.config.tie_word_embeddings && tensor.name == kTiedHead) {
+        if (auto fits = check_shape({&file, &tensor}, {layout.config.vocab_size, layout.config.hidden_size}); !fits) return fits;
+        continue;
+      }
+      return fail(ErrorCode::invalid_input,
+                  file.path().string() + " has the tensor \"" + tensor.name + "\", for which config.json has no place");
+    }
   }
   return {};
+}
+
+Result<void> read_tensors(std::span<const SafetensorsFile> files, const ModelLayout& layout, std::span<float> flat,
+                          std::string_view prefix) {
+  if (auto matches = check_tensors(files, layout, prefix); !matches) return matches;
+  for (const auto& place : layout.tensors) {
+    const auto part = flat.subspan(static_cast<std::size_t>(place.offset), static_cast<std::size_t>(place.count));
+    const auto found = find(files, std::string(prefix) + place.name);
+    if (auto done = found.file->read(*found.tensor, part); !done) return done;
+  }
+  return prefix.empty() ? check_tied_head(files, layout, flat) : Result<void>();
 }
 
 }  // namespace pipestill

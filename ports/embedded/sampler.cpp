@@ -41,6 +41,8 @@ struct Sampler::Request {
   std::optional<Error> error;  ///< set: this is the answer
   bool is_done = false;
   SampledSequence sequence;
+  TokenHandler on_token;        ///< empty: nobody wants tokens before the answer
+  std::size_t handed_over = 0;  ///< tokens of `sequence` that on_token got
   Score score;
   std::function<void(Request&)> deliver;
   bool is_score = false;
@@ -80,8 +82,9 @@ std::optional<Error> Sampler::refuse(const ScoreRequest& request) const {
   return std::nullopt;
 }
 
-void Sampler::sample(SampleRequest in, std::stop_token stop, Completion<SampledSequence> done) {
+void Sampler::sample(SampleRequest in, std::stop_token stop, TokenHandler on_token, Completion<SampledSequence> done) {
   auto request = std::make_unique<Request>();
+  request->on_token = std::move(on_token);
   request->error = refuse(in);
   request->input = in.prompt.to_ints();
   request->params = std::move(in.params);
@@ -279,7 +282,17 @@ void Sampler::compute(Finished& finished) {
     }
   });
   for (auto& slot : slots_) {
-    if (slot.request && slot.request->is_done) finished.push_back(std::move(slot.request));
+    if (!slot.request) continue;
+    hand_over(*slot.request);
+    if (slot.request->is_done) finished.push_back(std::move(slot.request));
+  }
+}
+
+void Sampler::hand_over(Request& request) noexcept {
+  const auto& [tokens, logprobs, reason] = request.sequence;
+  for (; request.on_token && !request.error && request.handed_over < tokens.size(); ++request.handed_over) {
+    if (request.stop.stop_requested()) return request.fail_with(ErrorCode::cancelled, "the request was stopped");
+    request.on_token(tokens[request.handed_over], logprobs[request.handed_over]);
   }
 }
 
@@ -333,7 +346,10 @@ class Session final : public SamplingSession {
   explicit Session(std::shared_ptr<Sampler> sampler) : sampler_(std::move(sampler)) {}
   ~Session() override { sampler_->abandon(); }
   void sample(SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) override {
-    sampler_->sample(std::move(request), std::move(stop), std::move(done));
+    sampler_->sample(std::move(request), std::move(stop), {}, std::move(done));
+  }
+  void sample_stream(SampleRequest request, std::stop_token stop, TokenHandler on_token, Completion<SampledSequence> done) override {
+    sampler_->sample(std::move(request), std::move(stop), std::move(on_token), std::move(done));
   }
   void compute_logprobs(ScoreRequest request, std::stop_token stop, Completion<Score> done) override {
     sampler_->score(std::move(request), std::move(stop), std::move(done));

@@ -34,7 +34,8 @@ class Sampler : public std::enable_shared_from_this<Sampler> {
   Sampler(Model model, Workplace place, std::shared_ptr<const Tokenizer> tokenizer);
   ~Sampler();
 
-  void sample(SampleRequest request, std::stop_token stop, Completion<SampledSequence> done);
+  /// `on_token` may be empty.
+  void sample(SampleRequest request, std::stop_token stop, TokenHandler on_token, Completion<SampledSequence> done);
   void score(ScoreRequest request, std::stop_token stop, Completion<Score> done);
 
   /// ErrorCode::internal while a request is outstanding; otherwise frees the model. Requests that come later are cancelled.
@@ -66,6 +67,7 @@ class Sampler : public std::enable_shared_from_this<Sampler> {
   void admit(Finished& finished);
   void compute(Finished& finished);
   void append(Request& request, std::span<const float> logits);
+  void hand_over(Request& request) noexcept;
   void score_position(Request& request, std::span<const float> logits);
   [[nodiscard]] Result<bool> reaches_stop(const Request& request) const;
 

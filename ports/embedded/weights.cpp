@@ -6,6 +6,7 @@
 
 #include "ports/embedded/model_files.hpp"
 #include "ports/embedded/random.hpp"
+#include "ports/embedded/rotary.hpp"
 #include "ports/embedded/safetensors.hpp"
 
 namespace pipestill::embedded {
@@ -36,11 +37,11 @@ Result<Weights> open_model(const ModelRef& model, const std::uint64_t* seed) {
   const auto files = find_model_files(model, seed != nullptr);
   if (!files) return fail(files.error());
   if (!files->weights) return draw_weights(files->config, *seed);
-  auto file = SafetensorsFile::open(*files->weights);
-  if (!file) return fail(std::move(file.error()));
+  const auto shards = open_checkpoint(*files->weights);
+  if (!shards) return fail(shards.error());
   Weights weights{make_layout(files->config), {}};
   weights.flat.resize(static_cast<std::size_t>(weights.layout.total));
-  if (auto done = read_tensors(*file, weights.layout, weights.flat); !done) return fail(std::move(done.error()));
+  if (auto done = read_tensors(*shards, weights.layout, weights.flat); !done) return fail(std::move(done.error()));
   return weights;
 }
 
@@ -48,8 +49,7 @@ template <class T>
 RotaryTable<T>::RotaryTable(const ModelConfig& config, int positions) : half(config.head_dim / 2) {
   cosine.reserve(static_cast<std::size_t>(positions) * static_cast<std::size_t>(half));
   sine.reserve(cosine.capacity());
-  std::vector<double> frequency;
-  for (int j = 0; j < half; ++j) frequency.push_back(std::pow(config.rope_theta, -2.0 * j / config.head_dim));
+  const auto frequency = rotary_frequencies(config);
   for (int t = 0; t < positions; ++t) {
     for (int j = 0; j < half; ++j) {
       const double angle = t * frequency[static_cast<std::size_t>(j)];

@@ -31,7 +31,8 @@ struct Weights {
 /// The weights that find_model_files() finds, or fresh ones. A configuration alone needs `seed`, and without one is an error.
 [[nodiscard]] Result<Weights> open_model(const ModelRef& model, const std::uint64_t* seed);
 
-/// Cosines and sines of the rotary angles position * theta^(-2 j / head_dim), each [positions, head_dim / 2].
+/// Cosines and sines of the rotary angles, position * rotary_frequencies(), each [positions, head_dim / 2]. Sampler and trainer both use
+/// it.
 template <class T>
 struct RotaryTable {
   int half = 0;

@@ -1,5 +1,6 @@
 #pragma once
 // The sampling port: a model that answers prompts. Teachers are reached through it, and so is a student's snapshot.
+#include <functional>
 #include <map>
 #include <memory>
 #include <stop_token>
@@ -20,6 +21,7 @@ struct SamplingCapabilities {
   bool has_logprobs = false;        ///< every sampled token comes with its log-probability
   bool has_prompt_logprobs = false; ///< compute_logprobs works
   int max_top_k = 0;                ///< entries a position that compute_logprobs gives; 0: own tokens only
+  bool can_stream = false;          ///< sample_stream hands tokens over as they are sampled; without, all at the end
 };
 
 struct SampleRequest {
@@ -39,6 +41,9 @@ struct Score {
   std::vector<std::vector<std::pair<Token, float>>> top = {};
 };
 
+/// What sample_stream calls for every token.
+using TokenHandler = std::function<void(Token token, Logprob logprob)>;
+
 /// One opened model. Thread-safe.
 /// Every request ends in exactly one call of `done`, under the rules of Completion. A request to stop ends it promptly
 /// with ErrorCode::cancelled. What the model answers is a value of its request alone where is_deterministic says so.
@@ -48,6 +53,12 @@ class SamplingSession {
   virtual ~SamplingSession() = default;  ///< closes if close() was not called, and reports nothing
 
   virtual void sample(SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) = 0;
+  /// sample(), with every token handed to `on_token` before the answer is: the tokens and log-probabilities of the answer, in their order;
+  /// of one that fails, as many as there were. on_token is called from any thread, one call after the other, never from inside this call,
+  /// never under a lock, and neither throws nor blocks. Once `stop` is requested no call begins, but for one that may be on its way on
+  /// another thread; `done` then gets ErrorCode::cancelled unless the whole answer was handed over before. None comes after `done` was
+  /// called. This one hands over all tokens when sample() is done, for backends that cannot stream.
+  virtual void sample_stream(SampleRequest request, std::stop_token stop, TokenHandler on_token, Completion<SampledSequence> done);
   /// Scores given tokens. Only where capabilities().has_prompt_logprobs.
   virtual void compute_logprobs(ScoreRequest request, std::stop_token stop, Completion<Score> done) = 0;
 

@@ -18,8 +18,22 @@ struct Answer {
   std::uint64_t tokens = 0;  ///< that were computed for it
 };
 
+/// An answer whose tokens are handed over one by one, while its request is in service.
+struct Stream {
+  SampledSequence answer;
+  TokenHandler on_token;
+  std::stop_token stop;
+  std::size_t handed_over = 0;
+
+  void hand_over_next() {
+    const auto i = handed_over++;
+    on_token(answer.tokens[i], answer.logprobs[i]);
+  }
+};
+
 struct Request {
   std::uint64_t seed = 0;
+  std::shared_ptr<Stream> stream = nullptr;  ///< null: nobody wants tokens before the answer
   std::function<Answer()> answer;
   std::function<void(Error)> refuse;
   std::optional<std::stop_callback<std::function<void()>>> on_stop =
@@ -107,7 +121,25 @@ class Service : public std::enable_shared_from_this<Service> {
 
   void start(const RequestPtr& request) {
     if (!request) return;
-    clock_.call_at(clock_.now() + latency_.draw(request->seed), [self = shared_from_this(), request] { self->complete(request); });
+    const auto begin = clock_.now(), latency = latency_.draw(request->seed);
+    if (request->stream) return schedule_token(request, begin, latency);
+    clock_.call_at(begin + latency, [self = shared_from_this(), request] { self->complete(request); });
+  }
+
+  /// Tokens come at equal distances, the last with the answer. Each timer sets the next, so that no token overtakes another.
+  void schedule_token(const RequestPtr& request, Clock::Time begin, Clock::Time latency) {
+    const auto next = request->stream->handed_over + 1, count = request->stream->answer.tokens.size();
+    if (next >= count) return clock_.call_at(begin + latency, [self = shared_from_this(), request] { self->complete(request); });
+    const auto when = begin + latency / static_cast<std::int64_t>(count) * static_cast<std::int64_t>(next);
+    clock_.call_at(when, [self = shared_from_this(), request, begin, latency] {
+      {
+        std::lock_guard lock(self->mutex_);
+        if (request->state == Request::State::done) return;
+      }
+      if (request->stream->stop.stop_requested()) return self->cancel(request);  // the stop's own timer is still to come
+      request->stream->hand_over_next();
+      self->schedule_token(request, begin, latency);
+    });
   }
 
   /// Under the mutex. Whoever moves a request to done is the one that retires it.
@@ -198,6 +230,23 @@ class SimulatedSamplingSession final : public SamplingSession {
     submit(seed, std::move(answer), std::move(done), stop);
   }
 
+  void sample_stream(SampleRequest request, std::stop_token stop, TokenHandler on_token, Completion<SampledSequence> done) override {
+    const auto& params = request.params;
+    if (params.max_tokens < 1) return sample(std::move(request), std::move(stop), std::move(done));
+    auto stream = std::make_shared<Stream>(model_.sample(request.prompt.to_ints(), params), std::move(on_token), stop);
+    auto answer = [stream, done]() -> Answer {
+      return {[stream, done] {
+                while (stream->handed_over < stream->answer.tokens.size()) {
+                  if (stream->stop.stop_requested()) return done(fail(ErrorCode::cancelled, "the request was stopped"));
+                  stream->hand_over_next();
+                }
+                done(std::move(stream->answer));
+              },
+              stream->answer.tokens.size()};
+    };
+    submit(params.seed, std::move(answer), std::move(done), stop, stream);
+  }
+
   void compute_logprobs(ScoreRequest request, std::stop_token stop, Completion<Score> done) override {
     const std::uint64_t seed = hash_of(request.tokens);
     auto answer = [model = model_, request = std::move(request), done]() -> Answer {
@@ -212,11 +261,14 @@ class SimulatedSamplingSession final : public SamplingSession {
 
  private:
   template <class T>
-  void submit(std::uint64_t seed, std::function<Answer()> answer, Completion<T> done, const std::stop_token& stop) {
+  void submit(std::uint64_t seed, std::function<Answer()> answer, Completion<T> done, const std::stop_token& stop,
+              std::shared_ptr<Stream> stream = nullptr) {
     auto request = std::make_shared<Request>();
     request->seed = seed;
     request->answer = std::move(answer);
+    request->stream = std::move(stream);
     if (fails_by_error_rate(options_.error_rate, seed)) {
+      request->stream = nullptr;
       request->answer = [done] { return Answer{[done] { done(fail(ErrorCode::backend_failed, "a simulated failure, as error_rate asks for")); }}; };
     }
     request->refuse = [done = std::move(done)](Error error) { done(fail(std::move(error))); };
@@ -240,7 +292,12 @@ Result<void> SimulatedSamplingOptions::validate() const {
 }
 
 SamplingCapabilities simulated_sampling_capabilities(const SimulatedSamplingOptions& options) {
-  return {.is_seeded = true, .is_deterministic = true, .has_logprobs = true, .has_prompt_logprobs = true, .max_top_k = options.vocab_size};
+  return {.is_seeded = true,
+          .is_deterministic = true,
+          .has_logprobs = true,
+          .has_prompt_logprobs = true,
+          .max_top_k = options.vocab_size,
+          .can_stream = true};
 }
 
 bool fails_by_error_rate(double error_rate, std::uint64_t request_seed) {

@@ -28,9 +28,9 @@ struct SimulatedSamplingOptions {
 [[nodiscard]] bool fails_by_error_rate(double error_rate, std::uint64_t request_seed);
 
 /// Answers come through clock->call_at, the latency after a place was free: sample() draws it by params.seed, compute_logprobs() by a hash
-/// of the tokens. Stops are answered through clock->call_at(now) whether or not the request is in service. close() while requests are
-/// outstanding is ErrorCode::internal and changes nothing; a request after close() fails with it too. usage(): `compute` is the time with a
-/// request in service.
+/// of the tokens; sample_stream() spreads its tokens over it. Stops are answered through clock->call_at(now) whether or not the request is
+/// in service. close() while requests are outstanding is ErrorCode::internal and changes nothing; a request after close() fails with it
+/// too. usage(): `compute` is the time with a request in service.
 [[nodiscard]] std::unique_ptr<SamplingSession> make_simulated_sampling_session(SimulatedModel model, SimulatedSamplingOptions options,
                                                                                std::shared_ptr<Clock> clock,
                                                                                std::shared_ptr<UsageMeter> meter);

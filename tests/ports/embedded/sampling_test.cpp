@@ -1,88 +1,55 @@
 // What a sampled answer may depend on: the request, and nothing else.
 #include <algorithm>
 #include <cmath>
-#include <random>
 
+#include "ports/embedded/safetensors.hpp"
+#include "tests/ports/embedded/distribution.hpp"
 #include "tests/ports/embedded/support.hpp"
 
 using namespace pipestill;
 using namespace pipestill::test;
 
-namespace {
-
-std::vector<SampleRequest> requests_of(const std::vector<int>& rows) {
-  std::vector<SampleRequest> requests;
-  for (const int r : rows) requests.push_back(request_of(r));
-  return requests;
-}
-
-}  // namespace
-
-TEST_CASE("an answer does not depend on its companions, their number or their order") {
+TEST_CASE("log-probabilities of samples and of scores are those of the trainer's forward pass") {
   const TemporaryDirectory directory;
-  for (const auto family : {ModelConfig::Family::llama, ModelConfig::Family::qwen3}) {
-    auto config = small_config();
-    config.family = family;
-    make_model(directory.path(), config);
-    const auto session = open_teacher(directory.path().string());
-
-    std::vector<int> rows(200);
-    for (int r = 0; r < 200; ++r) rows[static_cast<std::size_t>(r)] = r;
-    const auto all = sample_all(*session, requests_of(rows));
-    for (const auto& answer : all) REQUIRE(answer);
-    for (const int count : {1, 7, 64}) {
-      for (int first = 0; first < 200; first += std::max(count, 13)) {
-        std::vector<int> some;
-        for (int r = first; r < std::min(first + count, 200); ++r) some.push_back(r);
-        const auto answers = sample_all(*session, requests_of(some));
-        for (std::size_t i = 0; i < some.size(); ++i) CHECK(*answers[i] == *all[static_cast<std::size_t>(some[i])]);
+  make_model(directory.path(), odd_config());
+  for (const auto& model : {shipped_teacher(), directory.path()}) {
+    CAPTURE(model);
+    const auto session = open_teacher(model.string());
+    const auto student = open_student(model.string());
+    /// What training sees: -log p(target | tokens up to `position`).
+    const auto loss_at = [&](const std::vector<Token>& tokens, std::size_t position, Token target) {
+      auto shortened = tokens;
+      shortened.resize(position + 1);
+      shortened.push_back(target);
+      std::vector<float> weights(position + 1, 0.0f);
+      weights.back() = 1;
+      return value_of(forward(*student, {make_datum(shortened, weights)})).metrics.at("loss");
+    };
+    std::vector<SampleRequest> requests;
+    for (int r = 0; r < 12; ++r) requests.push_back(request_of(r));
+    const auto answers = sample_all(*session, requests);
+    double worst = 0;
+    for (int r = 0; r < 12; ++r) {
+      const auto& answer = *answers[static_cast<std::size_t>(r)];
+      auto tokens = prompt_of(r);
+      const auto before = tokens.size();
+      tokens.insert(tokens.end(), answer.tokens.begin(), answer.tokens.end());
+      const auto score = value_of(await<Score>([&](auto done) { session->compute_logprobs({tokens, 3}, {}, done); }));
+      REQUIRE(score.own.size() == tokens.size());
+      REQUIRE(score.top.size() == tokens.size());
+      CHECK_FALSE(score.own[0]);
+      CHECK(score.top[0].empty());
+      for (std::size_t i = 0; i < answer.tokens.size(); ++i) CHECK(*score.own[before + i] == *answer.logprobs[i]);
+      for (std::size_t i = 1; i < tokens.size(); ++i) {
+        worst = std::max(worst, std::abs(loss_at(tokens, i - 1, tokens[i]) + static_cast<double>(*score.own[i])));
+        REQUIRE(score.top[i].size() == 3);
+        const auto& [token, logprob] = score.top[i][i % 3];
+        worst = std::max(worst, std::abs(loss_at(tokens, i - 1, token) + static_cast<double>(logprob)));
       }
     }
-    std::mt19937 shuffler(5);
-    std::shuffle(rows.begin(), rows.end(), shuffler);
-    const auto shuffled = sample_all(*session, requests_of(rows));
-    for (std::size_t i = 0; i < rows.size(); ++i) CHECK(*shuffled[i] == *all[static_cast<std::size_t>(rows[i])]);
-
-    const auto two_threads = open_teacher(directory.path().string(), 2);
-    const auto again = sample_all(*two_threads, requests_of(rows));
-    for (std::size_t i = 0; i < rows.size(); ++i) CHECK(*again[i] == *shuffled[i]);
-    CHECK(session->close());
-    CHECK(session->close());
+    MESSAGE("largest difference between sampler and trainer: " << worst);
+    CHECK(worst < 2e-6);
   }
-}
-
-TEST_CASE("log-probabilities of samples are those of a full forward pass and of scoring") {
-  const TemporaryDirectory directory;
-  make_model(directory.path(), small_config());
-  const auto session = open_teacher(directory.path().string());
-  const auto student = open_student(directory.path().string());
-  std::vector<int> rows;
-  for (int r = 0; r < 24; ++r) rows.push_back(r);
-  const auto answers = sample_all(*session, requests_of(rows));
-  double worst = 0;
-  for (const int r : rows) {
-    const auto& answer = *answers[static_cast<std::size_t>(r)];
-    auto tokens = prompt_of(r);
-    const auto before = tokens.size();
-    tokens.insert(tokens.end(), answer.tokens.begin(), answer.tokens.end());
-    const auto score = value_of(await<Score>([&](auto done) { session->compute_logprobs({tokens, 3}, {}, done); }));
-    REQUIRE(score.own.size() == tokens.size());
-    REQUIRE(score.top.size() == tokens.size());
-    CHECK_FALSE(score.own[0]);
-    CHECK(score.top[0].empty());
-    for (std::size_t i = 0; i < answer.tokens.size(); ++i) {
-      CHECK(*score.own[before + i] == *answer.logprobs[i]);
-      CHECK(score.top[before + i].size() == 3);
-      CHECK(score.top[before + i][0].second >= *score.own[before + i]);
-    }
-    std::vector<float> weights(tokens.size() - 1, 0.0f);
-    const std::size_t i = answer.tokens.size() - 1;
-    weights[before - 1 + i] = 1;
-    const auto loss = value_of(forward(*student, {make_datum(tokens, weights)})).metrics.at("loss");
-    worst = std::max(worst, std::abs(loss + static_cast<double>(*answer.logprobs[i])));
-  }
-  MESSAGE("largest difference between sampler and trainer: " << worst);
-  CHECK(worst < 2e-6);
 }
 
 TEST_CASE("the seed is the only source of randomness") {
@@ -101,28 +68,57 @@ TEST_CASE("the seed is the only source of randomness") {
   CHECK(with_seed(std::uint64_t(1) << 63).tokens != with_seed(0).tokens);
 }
 
-TEST_CASE("samples follow the model's distribution") {
+TEST_CASE("samples follow the model's distribution under every parameter") {
+  // Pairs of tokens, so that draws that depend on one another would show.
   const TemporaryDirectory directory;
-  make_model(directory.path(), small_config());
+  auto config = small_config();
+  config.vocab_size = 12;
+  make_model(directory.path(), config);
   const auto session = open_teacher(directory.path().string());
-  constexpr int kDraws = 4000;
-  std::vector<SampleRequest> requests;
-  for (int i = 0; i < kDraws; ++i) {
-    SampleRequest request;
-    request.prompt = ModelInput::from_ints({1, 2, 3});
-    request.params.max_tokens = 1;
-    request.params.seed = static_cast<std::uint64_t>(i);
-    requests.push_back(std::move(request));
+  const std::vector<Token> prompt{1, 2, 3};
+  const auto logprobs_after = [&](std::vector<Token> tokens) {
+    tokens.push_back(0);
+    const auto score = value_of(await<Score>([&](auto done) { session->compute_logprobs({tokens, 12}, {}, done); }));
+    std::vector<double> logits(12);
+    for (const auto& [token, logprob] : score.top.back()) logits[static_cast<std::size_t>(token)] = static_cast<double>(logprob);
+    return logits;
+  };
+  struct Setting {
+    SamplingParams params, slightly_wrong;
+  };
+  for (const auto& [params, slightly_wrong] :
+       std::vector<Setting>{{{.temperature = 0.5}, {.temperature = 0.6}},
+                            {{}, {.temperature = 0.8}},
+                            {{.temperature = 1.7}, {.temperature = 1.2}},
+                            {{.top_k = 4}, {.top_k = 5}},
+                            {{.top_p = 0.6}, {.top_p = 0.9}},
+                            {{.temperature = 1.7, .top_k = 8, .top_p = 0.7}, {.temperature = 1.7, .top_k = 8}}}) {
+    CAPTURE(params.temperature);
+    CAPTURE(params.top_k);
+    CAPTURE(params.top_p);
+    std::vector<SampleRequest> requests;
+    for (std::uint64_t i = 0; i < 3000; ++i) {
+      requests.push_back({ModelInput::from_ints(prompt), params});
+      requests.back().params.max_tokens = 2;
+      requests.back().params.seed = i;
+    }
+    std::vector<int> counts(144);
+    for (const auto& answer : sample_all(*session, std::move(requests)))
+      ++counts[static_cast<std::size_t>(answer->tokens.at(0) * 12 + answer->tokens.at(1))];
+    const auto joint = [&](const SamplingParams& p) {
+      const auto first = exact_distribution(logprobs_after(prompt), p);
+      std::vector<double> pairs;
+      for (Token t = 0; t < 12; ++t) {
+        auto after = prompt;
+        after.push_back(t);
+        for (const double second : exact_distribution(logprobs_after(after), p))
+          pairs.push_back(first[static_cast<std::size_t>(t)] * second);
+      }
+      return pairs;
+    };
+    CHECK(p_value(joint(params), counts) > 1e-4);
+    CHECK(p_value(joint(slightly_wrong), counts) < 1e-9);
   }
-  std::vector<int> counts(40);
-  for (const auto& answer : sample_all(*session, std::move(requests))) ++counts[static_cast<std::size_t>(answer->tokens[0])];
-  double chi_squared = 0;
-  for (Token t = 0; t < 40; ++t) {
-    const auto score = value_of(await<Score>([&](auto done) { session->compute_logprobs({{1, 2, 3, t}, 0}, {}, done); }));
-    const double expected = kDraws * std::exp(static_cast<double>(*score.own[3]));
-    chi_squared += std::pow(counts[static_cast<std::size_t>(t)] - expected, 2) / expected;
-  }
-  CHECK(chi_squared < 90);  // 39 degrees of freedom: exceeded once in 100 000
 }
 
 TEST_CASE("greedy, top_k and top_p restrict the choice") {
@@ -159,4 +155,58 @@ TEST_CASE("greedy, top_k and top_p restrict the choice") {
   const double two = std::exp(static_cast<double>(best[0].second)) + std::exp(static_cast<double>(best[1].second));
   CHECK(allowed({.top_p = two - 1e-4}) == top(2));
   CHECK(allowed({.temperature = 1e6}).size() == 40);
+}
+
+TEST_CASE("scores name the best tokens of every position, the lower id first among equals, and no more than there are") {
+  const TemporaryDirectory directory;
+  make_model(directory.path(), small_config());
+  // Rows of a tied embedding that are equal give equal logits.
+  const auto file = directory.path() / "model.safetensors";
+  const auto layout = make_layout(small_config());
+  std::vector<float> flat(static_cast<std::size_t>(layout.total));
+  REQUIRE(read_tensors(value_of(SafetensorsFile::open(file)), layout, flat));
+  const auto row_of = [&](Token t) { return flat.begin() + layout.embedding + t * 32; };
+  for (const auto& [from, to] : {std::pair{3, 30}, {3, 11}, {5, 6}, {20, 19}}) std::copy_n(row_of(from), 32, row_of(to));
+  REQUIRE(write_safetensors(file, tensor_views(layout, flat), {}));
+  const auto session = open_teacher(directory.path().string());
+
+  const std::vector<Token> tokens{1, 3, 5, 11, 20, 0, 39, 19, 6, 30};
+  const auto score_with = [&](int top_k) {
+    return value_of(await<Score>([&](auto done) { session->compute_logprobs({tokens, top_k}, {}, done); }));
+  };
+  const auto all = score_with(64);
+  CHECK(score_with(0).top.empty());
+  for (std::size_t i = 1; i < tokens.size(); ++i) {
+    const auto& top = all.top[i];
+    REQUIRE(top.size() == 40);  // the vocabulary
+    double total = 0;
+    for (std::size_t k = 0; k < top.size(); ++k) {
+      total += std::exp(static_cast<double>(top[k].second));
+      if (k > 0) CHECK((top[k - 1].second > top[k].second || (top[k - 1].second == top[k].second && top[k - 1].first < top[k].first)));
+      if (top[k].first == tokens[i]) CHECK(top[k].second == *all.own[i]);
+    }
+    CHECK(total == doctest::Approx(1).epsilon(1e-6));
+    const auto place = [&](Token t) {
+      return std::find_if(top.begin(), top.end(), [t](const auto& x) { return x.first == t; }) - top.begin();
+    };
+    CHECK(place(11) == place(3) + 1);
+    CHECK(place(30) == place(3) + 2);
+    CHECK(place(6) == place(5) + 1);
+    CHECK(place(20) == place(19) + 1);
+    for (const int k : {1, 2, 39, 40, 41}) {
+      const auto some = score_with(k);
+      CHECK(some.own == all.own);
+      REQUIRE(some.top[i].size() == static_cast<std::size_t>(std::min(k, 40)));
+      CHECK(std::equal(some.top[i].begin(), some.top[i].end(), top.begin()));
+    }
+    // Greedy decoding takes the first of them.
+    SampleRequest greedy;
+    greedy.prompt = ModelInput::from_ints({tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(i)});
+    greedy.params = {.max_tokens = 1, .temperature = 0};
+    CHECK(value_of(sample_one(*session, greedy)).tokens[0] == top[0].first);
+  }
+  const auto whole = value_of(await<Score>([&](auto done) { session->compute_logprobs({std::vector<Token>(64, 2), 1}, {}, done); }));
+  CHECK(whole.own.size() == 64);  // as many as there are positions
+  CHECK_FALSE(await<Score>([&](auto done) { session->compute_logprobs({std::vector<Token>(65, 2), 1}, {}, done); }));
+  CHECK_FALSE(await<Score>([&](auto done) { session->compute_logprobs({tokens, -1}, {}, done); }));
 }

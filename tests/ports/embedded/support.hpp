@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -62,6 +63,23 @@ inline ModelConfig small_config() {
           .rope_theta = 10000,
           .tie_word_embeddings = true};
 }
+
+/// Sizes that fill no vector and no block of the kernels.
+inline ModelConfig odd_config() {
+  return {.family = ModelConfig::Family::qwen3,
+          .vocab_size = 151,
+          .hidden_size = 76,
+          .num_hidden_layers = 2,
+          .num_attention_heads = 6,
+          .num_key_value_heads = 2,
+          .head_dim = 10,
+          .intermediate_size = 101,
+          .max_position_embeddings = 300,
+          .tie_word_embeddings = false};
+}
+
+/// The example's teacher, trained: 64 tokens of the characters tokenizer, four layers.
+inline std::filesystem::path shipped_teacher() { return std::filesystem::path(PIPESTILL_SOURCE_DIR) / "examples/tasks/teacher"; }
 
 /// Calls start(completion) and waits for the answer.
 template <class T, class Start>

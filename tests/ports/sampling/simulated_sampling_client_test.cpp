@@ -324,3 +324,153 @@ TEST_CASE("a start that is stopped, and a checkpoint that is not there") {
   CHECK(missing.error().code == ErrorCode::invalid_input);
   CHECK(missing.error().message.find("/nonexistent/simulated.json") != std::string::npos);
 }
+
+namespace {
+
+/// Tokens that a stream handed over, with the times at which they came.
+struct Streamed {
+  SampledSequence handed_over;
+  std::vector<Clock::Time> times;
+  bool is_late = false;
+  Answer<SampledSequence> answer;
+};
+
+std::shared_ptr<Streamed> stream(SamplingSession& session, const SimulatedClock& clock, SampleRequest request, std::stop_token stop = {},
+                                 std::function<void(std::size_t)> on_token = {}) {
+  auto seen = std::make_shared<Streamed>();
+  session.sample_stream(
+      std::move(request), std::move(stop),
+      [seen, &clock, on_token = std::move(on_token)](Token token, Logprob logprob) {
+        seen->is_late = seen->is_late || seen->answer.is_there();
+        seen->handed_over.tokens.push_back(token);
+        seen->handed_over.logprobs.push_back(logprob);
+        seen->times.push_back(clock.now());
+        if (on_token) on_token(seen->times.size());
+      },
+      seen->answer.completion());
+  return seen;
+}
+
+SampleRequest long_request(std::uint64_t seed) {
+  return {ModelInput::from_ints({1, 2, 3}), {.max_tokens = 40, .seed = seed, .stop = std::vector<Token>{5, 6}}};
+}
+
+/// A session that has only what a session must have.
+class PlainSession final : public SamplingSession {
+ public:
+  explicit PlainSession(SamplingSession& inner) : inner_(inner) {}
+  void sample(SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) override {
+    inner_.sample(std::move(request), std::move(stop), std::move(done));
+  }
+  void compute_logprobs(ScoreRequest request, std::stop_token stop, Completion<Score> done) override {
+    inner_.compute_logprobs(std::move(request), std::move(stop), std::move(done));
+  }
+  [[nodiscard]] const SamplingCapabilities& capabilities() const override { return capabilities_; }
+  [[nodiscard]] ModelUsage usage() const override { return {}; }
+  [[nodiscard]] Result<void> close() override { return {}; }
+
+ private:
+  SamplingSession& inner_;
+  const SamplingCapabilities capabilities_;
+};
+
+}  // namespace
+
+TEST_CASE("a simulated answer is streamed over its latency, and is the one that sample() gives") {
+  Fixture f({.latency = {.mean_ms = 10}, .places = 3});
+  CHECK(f.session->capabilities().can_stream);
+  const auto start = f.clock->now();
+  std::vector<std::shared_ptr<Streamed>> streams;
+  for (std::uint64_t seed = 0; seed < 30; ++seed) streams.push_back(stream(*f.session, *f.clock, long_request(seed)));
+  run_all(*f.clock);
+  CHECK(f.clock->now() - start == 100ms);  // as long as sample() takes: ten rounds of three
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    Answer<SampledSequence> plain;
+    f.session->sample(long_request(seed), {}, plain.completion());
+    run_all(*f.clock);
+    auto& seen = *streams[seed];
+    CHECK(seen.answer.calls() == 1);
+    CHECK(seen.answer.value() == plain.value());
+    CHECK(seen.handed_over.tokens == plain.value().tokens);
+    CHECK(seen.handed_over.logprobs == plain.value().logprobs);
+    CHECK_FALSE(seen.is_late);
+    CHECK(std::is_sorted(seen.times.begin(), seen.times.end()));
+    CHECK(std::set(seen.times.begin(), seen.times.end()).size() == seen.times.size());
+    CHECK(seen.times.back() - seen.times.front() < 10ms);
+  }
+  CHECK(f.session->close());
+}
+
+TEST_CASE("after a stop no token of a simulated stream comes") {
+  Fixture f({.latency = {.mean_ms = 10}});
+  for (const std::size_t last : {1, 2, 4}) {
+    std::uint64_t seed = 0;  // of an answer that goes on after that
+    while (SimulatedModel(SimulatedState::open({"teacher", ""}, 0)->weights, 256)
+               .sample(std::vector<Token>{1, 2, 3}, long_request(seed).params)
+               .tokens.size() <= last)
+      ++seed;
+    std::stop_source stop;
+    const auto seen = stream(*f.session, *f.clock, long_request(seed), stop.get_token(), [&](std::size_t count) {
+      if (count == last) stop.request_stop();
+    });
+    run_all(*f.clock);
+    CHECK(seen->answer.calls() == 1);
+    CHECK(seen->answer.error().code == ErrorCode::cancelled);
+    CHECK(seen->handed_over.tokens.size() == last);
+  }
+  // Two of the same length: the second's token is due when the first's handler stops it.
+  std::stop_source second;
+  const auto first = stream(*f.session, *f.clock, long_request(3), {}, [&](std::size_t) { second.request_stop(); });
+  const auto due = stream(*f.session, *f.clock, long_request(3), second.get_token());
+  run_all(*f.clock);
+  CHECK(first->answer.is_ok());
+  CHECK(first->times.size() > 1);
+  CHECK(due->answer.error().code == ErrorCode::cancelled);
+  CHECK(due->times.empty());
+
+  std::stop_source early;
+  early.request_stop();
+  const auto never = stream(*f.session, *f.clock, long_request(1), early.get_token());
+  auto refused = long_request(1);
+  refused.params.max_tokens = 0;
+  const auto wrong = stream(*f.session, *f.clock, refused);
+  run_all(*f.clock);
+  CHECK(never->answer.error().code == ErrorCode::cancelled);
+  CHECK(never->times.empty());
+  CHECK(wrong->answer.error().code == ErrorCode::invalid_input);
+  CHECK(f.session->close());
+  Fixture failing({.latency = {.mean_ms = 10}, .error_rate = 1});
+  const auto failed = stream(*failing.session, *failing.clock, long_request(1));
+  run_all(*failing.clock);
+  CHECK(failed->answer.error().code == ErrorCode::backend_failed);
+  CHECK(failed->times.empty());
+}
+
+TEST_CASE("a session that cannot stream says so, and hands all tokens over before the answer") {
+  Fixture f({.latency = {.mean_ms = 10}});
+  PlainSession plain(*f.session);
+  CHECK_FALSE(plain.capabilities().can_stream);
+  const auto seen = stream(plain, *f.clock, long_request(3));
+  CHECK(seen->times.empty());
+  run_all(*f.clock);
+  CHECK(seen->answer.calls() == 1);
+  CHECK(seen->handed_over.tokens == seen->answer.value().tokens);
+  CHECK(seen->handed_over.logprobs == seen->answer.value().logprobs);
+  CHECK_FALSE(seen->is_late);
+  REQUIRE(seen->handed_over.tokens.size() > 3);
+
+  std::stop_source stop;
+  const auto stopped = stream(plain, *f.clock, long_request(3), stop.get_token(), [&](std::size_t count) {
+    if (count == 2) stop.request_stop();
+  });
+  run_all(*f.clock);
+  CHECK(stopped->answer.calls() == 1);
+  CHECK(stopped->answer.error().code == ErrorCode::cancelled);
+  CHECK(stopped->handed_over.tokens.size() == 2);
+  Fixture failing({.latency = {.mean_ms = 10}, .error_rate = 1});
+  PlainSession broken(*failing.session);
+  const auto failed = stream(broken, *failing.clock, long_request(3));
+  run_all(*failing.clock);
+  CHECK(failed->answer.error().code == ErrorCode::backend_failed);
+  CHECK(failed->times.empty());
+}
