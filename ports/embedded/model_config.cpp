@@ -7,6 +7,8 @@
 #include <optional>
 
 #include "ports/embedded/model_layout.hpp"
+#include "ports/printable.hpp"
+#include "ports/strict_json.hpp"
 
 namespace pipestill {
 namespace {
@@ -15,6 +17,8 @@ namespace json = boost::json;
 
 constexpr std::size_t kMaxConfigBytes = 1 << 20;
 constexpr std::int64_t kMaxParameters = 4'000'000'000;
+
+std::string shown(const json::value& value) { return printable(json::serialize(value)); }
 
 /// Reads keys of one object and keeps the first error.
 class Reader {
@@ -36,7 +40,7 @@ class Reader {
     const auto number = value->to_number<std::int64_t>(failed);
     if (failed || number < low || number > high || value->is_double()) {
       refuse(key,
-             "is " + json::serialize(*value) + "; an integer from " + std::to_string(low) + " to " + std::to_string(high) + " is accepted");
+             "is " + shown(*value) + "; an integer from " + std::to_string(low) + " to " + std::to_string(high) + " is accepted");
       return low;
     }
     return static_cast<int>(number);
@@ -48,7 +52,7 @@ class Reader {
     json::error_code failed;
     const auto x = value->to_number<double>(failed);
     if (failed || !(x >= low && x <= high)) {
-      refuse(key, "is " + json::serialize(*value) + "; a number from " + json::serialize(json::value(low)) + " to " +
+      refuse(key, "is " + shown(*value) + "; a number from " + json::serialize(json::value(low)) + " to " +
                       json::serialize(json::value(high)) + " is accepted");
       return fallback;
     }
@@ -58,14 +62,14 @@ class Reader {
   bool boolean(std::string_view key, bool fallback) {
     const auto* value = find(key);
     if (!value) return fallback;
-    if (!value->is_bool()) refuse(key, "is " + json::serialize(*value) + "; true or false is accepted");
+    if (!value->is_bool()) refuse(key, "is " + shown(*value) + "; true or false is accepted");
     return value->is_bool() ? value->get_bool() : fallback;
   }
 
   std::string text(std::string_view key) {
     const auto* value = find(key);
     if (!value) return {};
-    if (!value->is_string()) refuse(key, "is " + json::serialize(*value) + "; a string is accepted");
+    if (!value->is_string()) refuse(key, "is " + shown(*value) + "; a string is accepted");
     return value->is_string() ? std::string(value->get_string()) : std::string();
   }
 
@@ -86,7 +90,7 @@ void refuse_unsupported(Reader& in) {
     if (in.boolean(key, false)) in.refuse(key, "is true; the embedded models have none, only false is accepted");
   }
   if (const auto act = in.text("hidden_act"); !act.empty() && act != "silu")
-    in.refuse("hidden_act", "is \"" + act + "\"; only \"silu\" is accepted");
+    in.refuse("hidden_act", "is \"" + printable(act) + "\"; only \"silu\" is accepted");
   if (in.find("rope_scaling"))
     in.refuse("rope_scaling", "is set; the embedded models do not scale rotary positions, only null is accepted");
   if (in.find("sliding_window") && !in.find("use_sliding_window")) {
@@ -98,7 +102,7 @@ void refuse_unsupported(Reader& in) {
     in.refuse("partial_rotary_factor", "is not 1; the embedded models rotate whole heads");
   if (const auto* types = in.find("layer_types"); types && types->is_array()) {
     for (const auto& type : types->get_array()) {
-      if (type != "full_attention") in.refuse("layer_types", "has " + json::serialize(type) + "; only \"full_attention\" is accepted");
+      if (type != "full_attention") in.refuse("layer_types", "has " + shown(type) + "; only \"full_attention\" is accepted");
     }
   }
 }
@@ -107,21 +111,18 @@ void refuse_unsupported(Reader& in) {
 
 Result<ModelConfig> parse_model_config(std::string_view text, const std::string& where) {
   if (text.size() > kMaxConfigBytes) return fail(ErrorCode::invalid_input, where + " is larger than 1 MiB, which no config.json is");
-  json::error_code failed;
-  json::parse_options limits;
-  limits.max_depth = 16;
-  const auto root = json::parse(json::string_view(text.data(), text.size()), failed, {}, limits);
-  if (failed) return fail(ErrorCode::invalid_input, where + " is not valid JSON: " + failed.message());
-  if (!root.is_object()) return fail(ErrorCode::invalid_input, where + " is not a JSON object");
+  const auto root = parse_strict_json(text, where);
+  if (!root) return fail(root.error());
+  if (!root->is_object()) return fail(ErrorCode::invalid_input, where + " is not a JSON object");
 
-  Reader in(root.get_object(), where);
+  Reader in(root->get_object(), where);
   ModelConfig c;
   const auto type = in.text("model_type");
   if (type == "qwen3") {
     c.family = ModelConfig::Family::qwen3;
   } else if (type != "llama") {
     in.refuse("model_type",
-              type.empty() ? "is missing; \"llama\" or \"qwen3\" is accepted" : "is \"" + type + "\"; \"llama\" or \"qwen3\" is accepted");
+              type.empty() ? "is missing; \"llama\" or \"qwen3\" is accepted" : "is \"" + printable(type) + "\"; \"llama\" or \"qwen3\" is accepted");
   }
   refuse_unsupported(in);
   c.vocab_size = in.integer("vocab_size", 2, 1 << 20);
@@ -145,7 +146,7 @@ Result<ModelConfig> parse_model_config(std::string_view text, const std::string&
     if (!rope->is_object()) return fail(ErrorCode::invalid_input, where + ": \"rope_parameters\" is not an object");
     Reader inner(rope->get_object(), where);
     if (const auto kind = inner.text("rope_type"); !kind.empty() && kind != "default") {
-      in.refuse("rope_parameters.rope_type", "is \"" + kind + "\"; only \"default\" is accepted");
+      in.refuse("rope_parameters.rope_type", "is \"" + printable(kind) + "\"; only \"default\" is accepted");
     }
     c.rope_theta = inner.number("rope_theta", 1, 1e12, c.rope_theta);
     if (!inner.error().empty()) return fail(ErrorCode::invalid_input, inner.error());
