@@ -2,7 +2,7 @@
 # Installs what is needed, builds everything, and runs all tests but those that take hours (labels soak, mutants, fuzz).
 # Usage: tests/run.sh [PART...]      (as root, or with sudo, on Debian 12; without a PART: release)
 #   core      a clean build of everything but the embedded models, timed; no tests
-#   tsan      thread sanitizer over everything that needs neither oneTBB nor libtorch
+#   tsan      thread sanitizer over everything that needs neither oneTBB nor libtorch (so not the program)
 #   asan      address and undefined-behaviour sanitizers over everything but libtorch
 #   release   everything, optimised, with all tests
 #   --all     these four, in this order: what CI runs
@@ -44,7 +44,7 @@ run_part() {
   fi
   build "$part"
   # The last part ends with the test runner's own summary.
-  ctest --preset "$part"
+  ctest --preset "$part" -j "$(nproc)"
   [ "$part" = "${parts[-1]}" ] || say "$part" "built and tested" $((SECONDS - begin))
 }
 
