@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian 12 packages that pipestill is built from (`build`), and those that its tests need beside them (`tests`).
+# Installs the Debian 12 packages that pipestill is built from (`build`), those that its tests need beside them (`tests`), and those that
+# fuzzing needs (`fuzz`).
 # Does nothing, and needs no rights, where all are there.
 set -euo pipefail
 
@@ -11,7 +12,8 @@ packages=(
 case "${1:-build}" in
   build) ;;
   tests) packages+=(doctest-dev) ;;
-  *) echo "usage: install_packages.sh [build|tests]" >&2; exit 2 ;;
+  fuzz) packages+=(doctest-dev clang libclang-rt-14-dev) ;;
+  *) echo "usage: install_packages.sh [build|tests|fuzz]" >&2; exit 2 ;;
 esac
 
 missing=()

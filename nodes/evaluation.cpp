@@ -13,8 +13,8 @@ struct EitherStop {
   struct Forward {
     std::stop_source to;
     void operator()() const {
-      auto source = to;  // what the request brings about may end this object
-      source.request_stop();
+      auto own = to;  // what the request brings about may end this object
+      own.request_stop();
     }
   };
   EitherStop(const std::stop_token& a, const std::stop_token& b) : on_a(a, Forward{source}), on_b(b, Forward{source}) {}

@@ -11,9 +11,10 @@
 
 #include "nodes/describe.hpp"
 #include "nodes/recipe_schema.hpp"
-#include "nodes/strict_json.hpp"
+#include "ports/printable.hpp"
 #include "ports/sampling/sampling_factory.hpp"
 #include "ports/sha256.hpp"
+#include "ports/strict_json.hpp"
 #include "ports/text_file.hpp"
 #include "ports/training/training_factory.hpp"
 
@@ -305,7 +306,10 @@ Result<Override> parse_override(std::string_view text) {
   const auto key = text.substr(0, equals);
   const bool has_empty_part = key.empty() || key.front() == '.' || key.back() == '.' || key.find("..") != std::string_view::npos;
   if (equals == std::string_view::npos || has_empty_part) {
-    return fail(ErrorCode::invalid_input, "--set takes KEY=VALUE with a key like training.batch_size, not \"" + std::string(text) + "\"");
+    return fail(ErrorCode::invalid_input, "--set takes KEY=VALUE with a key like training.batch_size, not \"" + printable(text) + "\"");
+  }
+  if (!is_utf8(text)) {
+    return fail(ErrorCode::invalid_input, "--set " + printable(text) + " is not UTF-8, and a recipe can hold nothing else");
   }
   return Override{std::string(key), std::string(text.substr(equals + 1))};
 }
@@ -332,7 +336,7 @@ Result<Recipe> parse_recipe(std::string_view text, const std::string& name, cons
   auto& given = parsed->get_object();
   for (const auto& change : overrides) {
     if (!put_value(given, change.key, override_value(change.value))) {
-      return refuse(name, "--set " + change.key + ": what stands before the last dot must be a section");
+      return refuse(name, "--set " + printable(change.key) + ": what stands before the last dot must be a section");
     }
   }
 

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "ports/printable.hpp"
+
 namespace pipestill {
 namespace {
 
@@ -29,15 +31,6 @@ bool is_section(std::string_view path, std::span<const KeyInfo> keys) {
 const KeyInfo* find_key(std::string_view path, std::span<const KeyInfo> keys) {
   const auto found = std::ranges::find(keys, path, &KeyInfo::name);
   return found == keys.end() ? nullptr : &*found;
-}
-
-/// Cut where it is long, never through a character.
-std::string shorten(const std::string& text) {
-  constexpr std::size_t kLongest = 60;
-  if (text.size() <= kLongest) return text;
-  std::size_t cut = kLongest;
-  while ((static_cast<unsigned char>(text[cut]) & 0xC0U) == 0x80U) --cut;
-  return text.substr(0, cut) + "...";
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn one word into the other.
@@ -91,6 +84,12 @@ json::value canonical(const json::value& value) {
   if (!value.is_double()) return value;
   const double number = value.get_double();
   return std::abs(number) <= kExact && std::trunc(number) == number ? json::value(static_cast<std::int64_t>(number)) : value;
+}
+
+/// As a resolved recipe holds it: a number key's integer of more than 2^53 is what it counts as, a double, so that it comes out like the
+/// same number with a fraction or an exponent.
+json::value as_resolved(const KeyInfo& key, const json::value& value) {
+  return canonical(key.type == KeyInfo::Type::number && value.is_number() ? json::value(value.to_number<double>()) : value);
 }
 
 std::string show_bound(double bound) { return show(canonical(bound)); }
@@ -204,7 +203,7 @@ std::string show(const json::value& value) {
     const std::string number(digits.data(), end);
     return number.find_first_of(".e") == std::string::npos ? number + ".0" : number;
   }
-  return shorten(json::serialize(value));
+  return printable(json::serialize(value));
 }
 
 const json::value* find_value(const json::object& object, std::string_view path) {
@@ -231,13 +230,13 @@ std::optional<std::string> find_unknown_key(const json::object& given, std::span
 Result<json::object> resolve(const json::object& given, std::span<const KeyInfo> keys, const std::string& file_name,
                              std::span<const std::string_view> optional_sections) {
   if (const auto name = find_dotted_name(given)) {
-    return refuse(file_name, "the key \"" + shorten(*name) +
+    return refuse(file_name, "the key \"" + printable(*name) +
                                  "\" has a dot in its name; only --set takes paths, here a section is an object of its own");
   }
   if (const auto unknown = find_unknown_key(given, keys)) {
     const auto near = nearest(*unknown, keys);
     const auto* kind = find_value(given, *unknown)->is_object() ? "section " : "key ";
-    return refuse(file_name, std::string("unknown ") + kind + shorten(*unknown) + (near.empty() ? "" : "; did you mean " + near + "?"));
+    return refuse(file_name, std::string("unknown ") + kind + printable(*unknown) + (near.empty() ? "" : "; did you mean " + near + "?"));
   }
   json::object resolved;
   for (const auto& key : keys) {
@@ -250,7 +249,7 @@ Result<json::object> resolve(const json::object& given, std::span<const KeyInfo>
     if (value && !accepts(key, *value)) return refuse(file_name, key.name + " must be " + expectation(key) + ", not " + show(*value));
     if (!value && key.default_value.empty()) continue;
     // A default that is not JSON, or two keys that stand in each other's way, is a mistake of ours in a description: parse() throws.
-    if (!put_value(resolved, key.name, canonical(value ? *value : json::parse(key.default_value)))) {
+    if (!put_value(resolved, key.name, as_resolved(key, value ? *value : json::parse(key.default_value)))) {
       return fail(ErrorCode::internal, "the description of the recipe key " + key.name + " makes another key its section");
     }
   }

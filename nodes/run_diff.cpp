@@ -3,7 +3,7 @@
 #include <boost/json/serialize.hpp>
 #include <fstream>
 
-#include "nodes/strict_json.hpp"
+#include "ports/strict_json.hpp"
 #include "ports/text_file.hpp"
 
 namespace fs = std::filesystem;

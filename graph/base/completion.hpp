@@ -28,7 +28,9 @@ class Completion {
     explicit Once(std::function<void(Result<T>)> h) : handler(std::move(h)) {}
     Once(const Once&) = delete;
     Once& operator=(const Once&) = delete;
-    ~Once() { deliver(fail(ErrorCode::internal, "a completion was dropped without being called")); }
+    ~Once() {
+      if (!is_delivered.load(std::memory_order_acquire)) deliver(fail(ErrorCode::internal, "a completion was dropped without being called"));
+    }
     void deliver(Result<T> result) noexcept {
       if (is_delivered.exchange(true, std::memory_order_acq_rel)) return;
       const auto h = std::move(handler);  // what the handler holds is freed when it has run, not when the last copy dies

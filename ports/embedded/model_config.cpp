@@ -8,6 +8,8 @@
 #include <set>
 
 #include "ports/embedded/model_layout.hpp"
+#include "ports/printable.hpp"
+#include "ports/strict_json.hpp"
 
 namespace pipestill {
 namespace {
@@ -16,6 +18,8 @@ namespace json = boost::json;
 
 constexpr std::size_t kMaxConfigBytes = 1 << 20;
 constexpr std::int64_t kMaxParameters = 4'000'000'000;
+
+std::string shown(const json::value& value) { return printable(json::serialize(value)); }
 
 /// Reads keys of one object and keeps the first error. `prefix` stands before the keys' names in it.
 class Reader {
@@ -38,7 +42,7 @@ class Reader {
     const auto number = value->to_number<std::int64_t>(failed);
     if (failed || number < low || number > high || value->is_double()) {
       refuse(key,
-             "is " + json::serialize(*value) + "; an integer from " + std::to_string(low) + " to " + std::to_string(high) + " is accepted");
+             "is " + shown(*value) + "; an integer from " + std::to_string(low) + " to " + std::to_string(high) + " is accepted");
       return low;
     }
     return static_cast<int>(number);
@@ -53,7 +57,7 @@ class Reader {
     json::error_code failed;
     const auto x = value->to_number<double>(failed);
     if (failed || !(x >= low && x <= high)) {
-      refuse(key, "is " + json::serialize(*value) + "; a number from " + json::serialize(json::value(low)) + " to " +
+      refuse(key, "is " + shown(*value) + "; a number from " + json::serialize(json::value(low)) + " to " +
                       json::serialize(json::value(high)) + " is accepted");
       return low;
     }
@@ -63,19 +67,19 @@ class Reader {
   bool boolean(std::string_view key, bool fallback) {
     const auto* value = find(key);
     if (!value) return fallback;
-    if (!value->is_bool()) refuse(key, "is " + json::serialize(*value) + "; true or false is accepted");
+    if (!value->is_bool()) refuse(key, "is " + shown(*value) + "; true or false is accepted");
     return value->is_bool() ? value->get_bool() : fallback;
   }
 
   std::string text(std::string_view key) {
     const auto* value = find(key);
     if (!value) return {};
-    if (!value->is_string()) refuse(key, "is " + json::serialize(*value) + "; a string is accepted");
+    if (!value->is_string()) refuse(key, "is " + shown(*value) + "; a string is accepted");
     return value->is_string() ? std::string(value->get_string()) : std::string();
   }
 
   void refuse(std::string_view key, const std::string& why) {
-    if (error_.empty()) error_ = where_ + ": \"" + prefix_ + std::string(key) + "\" " + why;
+    if (error_.empty()) error_ = where_ + ": \"" + prefix_ + printable(key) + "\" " + why;
   }
   [[nodiscard]] const std::string& error() const { return error_; }
 
@@ -91,7 +95,7 @@ void refuse_unsupported(Reader& in) {
     if (in.boolean(key, false)) in.refuse(key, "is true; the embedded models have none, only false is accepted");
   }
   if (const auto act = in.text("hidden_act"); !act.empty() && act != "silu")
-    in.refuse("hidden_act", "is \"" + act + "\"; only \"silu\" is accepted");
+    in.refuse("hidden_act", "is \"" + printable(act) + "\"; only \"silu\" is accepted");
   if (in.find("sliding_window") && !in.find("use_sliding_window")) {
     in.refuse("sliding_window", "is set; the embedded models attend to all positions, only null is accepted");
   }
@@ -101,7 +105,7 @@ void refuse_unsupported(Reader& in) {
     in.refuse("partial_rotary_factor", "is not 1; the embedded models rotate whole heads");
   if (const auto* types = in.find("layer_types"); types && types->is_array()) {
     for (const auto& type : types->get_array()) {
-      if (type != "full_attention") in.refuse("layer_types", "has " + json::serialize(type) + "; only \"full_attention\" is accepted");
+      if (type != "full_attention") in.refuse("layer_types", "has " + shown(type) + "; only \"full_attention\" is accepted");
     }
   }
 }
@@ -117,14 +121,14 @@ Rope read_rope(Reader& in, const json::object& object) {
   const auto old_kind = in.text("type"), new_kind = in.text("rope_type");
   const auto kind = new_kind.empty() ? old_kind : new_kind;
   if (!old_kind.empty() && old_kind != kind)
-    in.refuse("type", "is \"" + old_kind + "\", \"rope_type\" is \"" + kind + "\"; they must agree");
+    in.refuse("type", "is \"" + printable(old_kind) + "\", \"rope_type\" is \"" + printable(kind) + "\"; they must agree");
   std::set<std::string_view> known{"type", "rope_type", "rope_theta", "partial_rotary_factor"};
   if (kind == "linear" || kind == "llama3") {
     rope.scaling.kind = RopeScaling::Kind::linear;
     rope.scaling.factor = in.number("factor", 1, 1e6, std::nullopt);
     known.insert("factor");
   } else if (!kind.empty() && kind != "default") {
-    in.refuse(new_kind.empty() ? "type" : "rope_type", "is \"" + kind + "\"; \"default\", \"linear\" or \"llama3\" is accepted");
+    in.refuse(new_kind.empty() ? "type" : "rope_type", "is \"" + printable(kind) + "\"; \"default\", \"linear\" or \"llama3\" is accepted");
   }
   if (kind == "llama3") {
     rope.scaling.kind = RopeScaling::Kind::llama3;
@@ -139,7 +143,7 @@ Rope read_rope(Reader& in, const json::object& object) {
     in.refuse("partial_rotary_factor", "is not 1; the embedded models rotate whole heads");
   for (const auto& [key, value] : object) {
     if (!value.is_null() && !known.contains(key))
-      in.refuse(key, "is set, which rotary positions of type \"" + (kind.empty() ? "default" : kind) + "\" do not have");
+      in.refuse(key, "is set, which rotary positions of type \"" + (kind.empty() ? "default" : printable(kind)) + "\" do not have");
   }
   return rope;
 }
@@ -179,21 +183,18 @@ json::object rope_to_json(const RopeScaling& scaling) {
 
 Result<ModelConfig> parse_model_config(std::string_view text, const std::string& where) {
   if (text.size() > kMaxConfigBytes) return fail(ErrorCode::invalid_input, where + " is larger than 1 MiB, which no config.json is");
-  json::error_code failed;
-  json::parse_options limits;
-  limits.max_depth = 16;
-  const auto root = json::parse(json::string_view(text.data(), text.size()), failed, {}, limits);
-  if (failed) return fail(ErrorCode::invalid_input, where + " is not valid JSON: " + failed.message());
-  if (!root.is_object()) return fail(ErrorCode::invalid_input, where + " is not a JSON object");
+  const auto root = parse_strict_json(text, where);
+  if (!root) return fail(root.error());
+  if (!root->is_object()) return fail(ErrorCode::invalid_input, where + " is not a JSON object");
 
-  Reader in(root.get_object(), where);
+  Reader in(root->get_object(), where);
   ModelConfig c;
   const auto type = in.text("model_type");
   if (type == "qwen3") {
     c.family = ModelConfig::Family::qwen3;
   } else if (type != "llama") {
     in.refuse("model_type",
-              type.empty() ? "is missing; \"llama\" or \"qwen3\" is accepted" : "is \"" + type + "\"; \"llama\" or \"qwen3\" is accepted");
+              type.empty() ? "is missing; \"llama\" or \"qwen3\" is accepted" : "is \"" + printable(type) + "\"; \"llama\" or \"qwen3\" is accepted");
   }
   refuse_unsupported(in);
   c.vocab_size = in.integer("vocab_size", 2, 1 << 20);

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <bit>
 #include <boost/json.hpp>
-#include <boost/json/basic_parser_impl.hpp>
 #include <cerrno>
 #include <cstring>
 #include <optional>
@@ -13,6 +12,8 @@
 #include <utility>
 
 #include "ports/embedded/safetensors.hpp"
+#include "ports/printable.hpp"
+#include "ports/strict_json.hpp"
 
 namespace pipestill {
 namespace {
@@ -20,49 +21,6 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::uint64_t kMaxHeaderBytes = 64 << 20;  // a header is about 100 bytes a tensor
-
-/// Boost.JSON keeps the last of equal keys without a word, so names are collected in a pass of their own.
-struct NameCollector {
-  static constexpr std::size_t max_object_size = std::size_t(-1), max_array_size = std::size_t(-1), max_key_size = std::size_t(-1),
-                               max_string_size = std::size_t(-1);
-  std::set<std::string, std::less<>> names;
-  std::string part, repeated;
-  int depth = 0;
-
-  bool on_document_begin(json::error_code&) { return true; }
-  bool on_document_end(json::error_code&) { return true; }
-  bool on_object_begin(json::error_code&) { return ++depth > 0; }
-  bool on_object_end(std::size_t, json::error_code&) { return --depth >= 0; }
-  bool on_array_begin(json::error_code&) { return true; }
-  bool on_array_end(std::size_t, json::error_code&) { return true; }
-  bool on_key_part(json::string_view s, std::size_t, json::error_code&) { return part.append(s.data(), s.size()), true; }
-  bool on_key(json::string_view s, std::size_t, json::error_code&) {
-    part.append(s.data(), s.size());
-    if (depth == 1 && !names.insert(part).second && repeated.empty()) repeated = part;
-    part.clear();
-    return true;
-  }
-  bool on_string_part(json::string_view, std::size_t, json::error_code&) { return true; }
-  bool on_string(json::string_view, std::size_t, json::error_code&) { return true; }
-  bool on_number_part(json::string_view, json::error_code&) { return true; }
-  bool on_int64(std::int64_t, json::string_view, json::error_code&) { return true; }
-  bool on_uint64(std::uint64_t, json::string_view, json::error_code&) { return true; }
-  bool on_double(double, json::string_view, json::error_code&) { return true; }
-  bool on_bool(bool, json::error_code&) { return true; }
-  bool on_null(json::error_code&) { return true; }
-  bool on_comment_part(json::string_view, json::error_code&) { return true; }
-  bool on_comment(json::string_view, json::error_code&) { return true; }
-};
-
-std::optional<std::string> repeated_name(std::string_view header) {
-  json::parse_options limits;
-  limits.max_depth = 8;
-  json::basic_parser<NameCollector> parser(limits);
-  json::error_code failed;
-  parser.write_some(false, header.data(), header.size(), failed);
-  if (parser.handler().repeated.empty()) return std::nullopt;
-  return parser.handler().repeated;
-}
 
 std::optional<std::uint64_t> unsigned_number(const json::value& value) {
   if (value.is_int64() && value.get_int64() >= 0) return static_cast<std::uint64_t>(value.get_int64());
@@ -86,13 +44,15 @@ std::string parse_entry(const json::value& value, SafetensorsFile::Tensor& tenso
   } else if (name == "F16") {
     tensor.type = SafetensorsFile::Type::f16;
   } else {
-    return "has dtype \"" + std::string(name.substr(0, 32)) + "\"; F32, BF16 or F16 is accepted";
+    return "has dtype \"" + printable(name, 32) + "\"; F32, BF16 or F16 is accepted";
   }
   const std::uint64_t element = tensor.type == SafetensorsFile::Type::f32 ? 4 : 2;
+  constexpr auto kMost = std::uint64_t(1) << 62;
   std::uint64_t bytes = element;
   for (const auto& item : shape->get_array()) {
     const auto n = unsigned_number(item);
-    if (!n || __builtin_mul_overflow(bytes, *n, &bytes) || bytes > (std::uint64_t(1) << 62)) return "has an impossible shape";
+    // The extent too: behind an extent of 0 the product says nothing of it.
+    if (!n || *n > kMost || __builtin_mul_overflow(bytes, *n, &bytes) || bytes > kMost) return "has an impossible shape";
     tensor.shape.push_back(static_cast<std::int64_t>(*n));
   }
   const auto begin = unsigned_number(offsets->get_array()[0]), end = unsigned_number(offsets->get_array()[1]);
@@ -167,13 +127,10 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path)
   if (!read_exactly(file.descriptor_, header.data(), length, 8)) return bad("cannot be read");
   file.data_start_ = 8 + length;
 
-  json::error_code failed;
-  json::parse_options limits;
-  limits.max_depth = 8;
-  const auto root = json::parse(header, failed, {}, limits);
-  if (failed || !root.is_object()) return bad("is not a safetensors file, or damaged: its header is not a JSON object");
-  if (const auto name = repeated_name(header)) return bad("describes the tensor \"" + name->substr(0, 200) + "\" twice");
-  for (const auto& [key, value] : root.get_object()) {
+  const auto root = parse_strict_json(header, path.string() + " is not a safetensors file, or damaged: header", kMaxHeaderBytes);
+  if (!root) return fail(root.error());
+  if (!root->is_object()) return bad("is not a safetensors file, or damaged: its header is not a JSON object");
+  for (const auto& [key, value] : root->get_object()) {
     if (key == "__metadata__") {
       if (!value.is_object()) return bad("has a \"__metadata__\" that is not an object");
       for (const auto& [k, v] : value.get_object()) {
@@ -185,7 +142,7 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path)
     Tensor tensor;
     tensor.name = std::string(key);
     if (const auto why = parse_entry(value, tensor); !why.empty())
-      return bad("is damaged: tensor \"" + tensor.name.substr(0, 200) + "\" " + why);
+      return bad("is damaged: tensor \"" + printable(tensor.name) + "\" " + why);
     file.tensors_.push_back(std::move(tensor));
   }
 
@@ -196,9 +153,9 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path)
   const auto data = size - file.data_start_;
   for (const auto& tensor : tensors) {
     if (tensor.begin != at)
-      return bad("is damaged: tensor \"" + tensor.name + "\" " + (tensor.begin < at ? "overlaps another" : "leaves a hole before it"));
+      return bad("is damaged: tensor \"" + printable(tensor.name) + "\" " + (tensor.begin < at ? "overlaps another" : "leaves a hole before it"));
     if (tensor.end > data)
-      return bad("is truncated: tensor \"" + tensor.name + "\" needs " + std::to_string(tensor.end) + " bytes of data and " +
+      return bad("is truncated: tensor \"" + printable(tensor.name) + "\" needs " + std::to_string(tensor.end) + " bytes of data and " +
                  std::to_string(data) + " are there");
     at = tensor.end;
   }
@@ -216,7 +173,7 @@ Result<void> SafetensorsFile::read(const Tensor& tensor, std::span<float> out) c
   if (out.size() != static_cast<std::size_t>(tensor.count))
     return fail(ErrorCode::internal, "a buffer of another size than the tensor's was given");
   const auto damaged = [&] {
-    return fail(ErrorCode::invalid_input, path_.string() + " is truncated: tensor \"" + tensor.name + "\" cannot be read");
+    return fail(ErrorCode::invalid_input, path_.string() + " is truncated: tensor \"" + printable(tensor.name) + "\" cannot be read");
   };
   static_assert(std::endian::native == std::endian::little, "elements are read as they lie in the file");
   if (tensor.type == Type::f32) {
@@ -295,7 +252,7 @@ Result<void> check_tensors(std::span<const SafetensorsFile> files, const ModelLa
         continue;
       }
       return fail(ErrorCode::invalid_input,
-                  file.path().string() + " has the tensor \"" + tensor.name + "\", for which config.json has no place");
+                  file.path().string() + " has the tensor \"" + printable(tensor.name) + "\", for which config.json has no place");
     }
   }
   return {};

@@ -1,9 +1,12 @@
-#include <boost/json.hpp>
+#include <boost/json/serialize.hpp>
+#include <map>
 #include <set>
 #include <system_error>
 #include <utility>
 
 #include "ports/embedded/safetensors.hpp"
+#include "ports/printable.hpp"
+#include "ports/strict_json.hpp"
 #include "ports/text_file.hpp"
 
 namespace fs = std::filesystem;
@@ -20,11 +23,9 @@ Result<std::map<std::string, std::string>> read_index(const fs::path& index) {
   const auto bad = [&index](const std::string& why) { return fail(ErrorCode::invalid_input, index.string() + " " + why); };
   const auto text = read_text_file(index);
   if (!text) return fail(text.error());
-  json::error_code failed;
-  json::parse_options limits;
-  limits.max_depth = 8;
-  const auto root = json::parse(*text, failed, {}, limits);
-  const auto* object = failed ? nullptr : root.if_object();
+  const auto root = parse_strict_json(*text, index.string(), text->size());
+  if (!root) return fail(root.error());
+  const auto* object = root->if_object();
   const auto* listed = object ? object->if_contains("weight_map") : nullptr;
   const auto* entries = listed ? listed->if_object() : nullptr;
   if (!entries || entries->empty()) return bad("is damaged: it is not a JSON object with a \"weight_map\" of tensors and their files");
@@ -33,7 +34,7 @@ Result<std::map<std::string, std::string>> read_index(const fs::path& index) {
     const auto* text_of_shard = shard.if_string();
     const std::string name = text_of_shard ? std::string(*text_of_shard) : std::string();
     if (name.empty() || name == "." || name == ".." || fs::path(name).filename() != name)
-      return bad("names " + json::serialize(shard) + " as the file of tensor \"" + std::string(tensor) +
+      return bad("names " + printable(json::serialize(shard)) + " as the file of tensor \"" + printable(tensor) +
                  "\"; the name of a file beside it is accepted");
     shards.emplace(tensor, name);
   }
@@ -68,8 +69,8 @@ Result<std::vector<SafetensorsFile>> open_checkpoint(const fs::path& file) {
     for (const auto& tensor : opened->tensors()) {
       const auto place = places->find(tensor.name);
       if (place == places->end() || place->second != name) {
-        return fail(ErrorCode::invalid_input, opened->path().string() + " has the tensor \"" + tensor.name + "\", which " + index.string() +
-                                                  (place == places->end() ? " does not list" : " places in " + place->second));
+        return fail(ErrorCode::invalid_input, opened->path().string() + " has the tensor \"" + printable(tensor.name) + "\", which " + index.string() +
+                                                  (place == places->end() ? " does not list" : " places in " + printable(place->second)));
       }
     }
     count += opened->tensors().size();
@@ -80,7 +81,7 @@ Result<std::vector<SafetensorsFile>> open_checkpoint(const fs::path& file) {
     for (const auto& shard : files) {
       if (shard.path().filename() == name && !shard.find(tensor))
         return fail(ErrorCode::invalid_input,
-                    shard.path().string() + " lacks the tensor \"" + tensor + "\", which " + index.string() + " places there");
+                    shard.path().string() + " lacks the tensor \"" + printable(tensor) + "\", which " + index.string() + " places there");
     }
   }
   return files;

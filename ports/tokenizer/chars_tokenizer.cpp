@@ -4,13 +4,14 @@
 
 #include <algorithm>
 #include <boost/json/array.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 #include <boost/locale/utf.hpp>
 #include <set>
 
+#include "ports/printable.hpp"
 #include "ports/sha256.hpp"
+#include "ports/strict_json.hpp"
 #include "ports/text_file.hpp"
 
 namespace pipestill {
@@ -28,8 +29,8 @@ std::string_view first_character(std::string_view text, utf::code_point& code) {
 }
 
 std::string character_name(std::string_view character, utf::code_point code) {
-  const bool is_printable = code >= 0x20 && code != 0x7f;
-  return is_printable ? fmt::format("'{}' (U+{:04X})", character, code) : fmt::format("U+{:04X}", code);
+  const auto shown = printable(character);
+  return shown == character ? fmt::format("'{}' (U+{:04X})", shown, code) : fmt::format("U+{:04X}", code);
 }
 
 std::string text_of(const json::string& text) { return {text.data(), text.size()}; }
@@ -45,7 +46,7 @@ Result<std::vector<std::string>> parse_specials(const json::value& value, const 
     }
     auto text = text_of(item.get_string());
     if (std::find(specials.begin(), specials.end(), text) != specials.end()) {
-      return fail(ErrorCode::invalid_input, place + ": special_tokens has \"" + text + "\" twice");
+      return fail(ErrorCode::invalid_input, place + ": special_tokens has \"" + printable(text) + "\" twice");
     }
     specials.push_back(std::move(text));
   }
@@ -79,15 +80,13 @@ CharsTokenizer::CharsTokenizer(std::vector<std::string> specials, std::string eo
 }
 
 Result<std::shared_ptr<const CharsTokenizer>> CharsTokenizer::parse(std::string_view json_text, const std::string& place) {
-  json::error_code ec;
-  const json::value document = json::parse({json_text.data(), json_text.size()}, ec);
-  if (ec) return fail(ErrorCode::invalid_input, place + ": not JSON: " + ec.message());
-  const json::object* object = document.if_object();
+  const auto document = parse_strict_json(json_text, place);
+  if (!document) return fail(document.error());
+  const json::object* object = document->if_object();
   if (!object) return fail(ErrorCode::invalid_input, place + ": expected a JSON object");
   for (const auto& [key, value] : *object) {
     if (key != "type" && key != "special_tokens" && key != "eos_token" && key != "characters") {
-      return fail(ErrorCode::invalid_input, place + ": unknown key \"" + std::string(key.data(), key.size()) +
-                                                "\"; accepted: type, special_tokens, eos_token, characters");
+      return fail(ErrorCode::invalid_input, place + ": unknown key \"" + printable(key) + "\"; accepted: type, special_tokens, eos_token, characters");
     }
   }
   for (const char* key : {"type", "special_tokens", "eos_token", "characters"}) {

@@ -1,9 +1,9 @@
 #include "ports/tokenizer/tokenizer.hpp"
 
-#include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
 #include <system_error>
 
+#include "ports/strict_json.hpp"
 #include "ports/text_file.hpp"
 #include "ports/tokenizer/bytes_tokenizer.hpp"
 #include "ports/tokenizer/chars_tokenizer.hpp"
@@ -17,10 +17,9 @@ const std::string kAccepted = std::string("accepted: the name \"bytes\", a direc
 Result<std::shared_ptr<const Tokenizer>> load_file(const std::filesystem::path& path) {
   const auto text = read_text_file(path);
   if (!text) return fail(text.error());
-  boost::json::error_code ec;
-  const auto document = boost::json::parse(*text, ec);
-  if (ec) return fail(ErrorCode::invalid_input, path.string() + ": not JSON: " + ec.message());
-  const auto* object = document.if_object();
+  const auto document = parse_strict_json(*text, path.string());
+  if (!document) return fail(document.error());
+  const auto* object = document->if_object();
   const auto* type = object ? object->if_contains("type") : nullptr;
   if (type && *type == "chars") return CharsTokenizer::parse(*text, path.string());
   if (type && *type == "bytes" && object->size() == 1) return std::make_shared<BytesTokenizer>();

@@ -276,6 +276,11 @@ TEST_CASE("an integer key takes no 3.0, a number key takes 3 and 3.0 alike") {
   CHECK(whole.teacher->temperature == 3.0);
   CHECK(json::serialize(whole.resolved) == json::serialize(fraction.resolved));
   CHECK(whole.identity() == fraction.identity());
+  // Above 2^53, where a double is written with digits alone.
+  const auto large = good(kOffPolicy, {"training.learning_rate=9007199254740994.0"});
+  const auto large_whole = good(kOffPolicy, {"training.learning_rate=9007199254740994"});
+  CHECK(json::serialize(large.resolved) == json::serialize(large_whole.resolved));
+  CHECK(large.identity() == large_whole.identity());
 }
 
 TEST_CASE("lists are checked element by element") {
@@ -376,6 +381,20 @@ TEST_CASE("an override is JSON where it can be, else a string, and the last one 
   CHECK(good(kOffPolicy, {R"(training={"batch_size": 9})"}).training.batch_size == 9);
   CHECK(good(R"({})", {"method=supervised", "dataset.path=p", "student.client=simulated"}).method == Method::supervised);
   CHECK(error_of(kOffPolicy, {"dataset.path.x=1"}) == "r.json: --set dataset.path.x: what stands before the last dot must be a section");
+}
+
+TEST_CASE("a name or a value cannot forge a line of the terminal") {
+  CHECK(error_of(R"({"a\nb": 1})") == R"(r.json: unknown key a\u000ab)");
+  CHECK(error_of(R"({"dataset": {"a\u001b[2J": 1}})") == R"(r.json: unknown key dataset.a\u001b[2J)");
+  CHECK(error_of(R"({"a\n": 1, "a\n": 2})") == R"(r.json:1:16: the key a\u000a is given twice; keep one of the two)");
+  CHECK(contains(error_of("{\"method\": \"\u009b\x7f\"}"), R"(not "\u009b\u007f")"));
+  CHECK(error_of(kOffPolicy, {"dataset.path.\n=1"}) == R"(r.json: --set dataset.path.\u000a: what stands before the last dot must be a section)");
+}
+
+TEST_CASE("an override that no recipe file could hold is refused") {
+  const auto change = parse_override("dataset.path=\xff");
+  REQUIRE_FALSE(change);
+  CHECK(change.error().message == R"(--set dataset.path=\xff is not UTF-8, and a recipe can hold nothing else)");
 }
 
 TEST_CASE("an override without a key or an equals sign is refused") {

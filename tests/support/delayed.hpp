@@ -1,5 +1,6 @@
 #pragma once
 // Delayed: an asynchronous stage for tests, which completes each batch after a latency on a clock, or promptly when it is stopped.
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -17,10 +18,9 @@ inline void after(const std::shared_ptr<Clock>& clock, Clock::Time latency, std:
   struct Call {
     std::function<void(bool)> then;
     std::atomic<bool> is_over{false};
-    std::optional<std::stop_callback<std::function<void()>>> on_stop;
+    std::optional<std::stop_callback<std::function<void()>>> on_stop;  // not reset by finish(), which may run while it is still being made
     void finish(bool is_stopped) {
       if (is_over.exchange(true)) return;
-      on_stop.reset();
       then(is_stopped);
     }
   };

@@ -31,6 +31,13 @@ TEST_CASE("a configuration survives being written and read") {
   CHECK(value_of(parse_model_config(to_json(config), "x")) == config);
 }
 
+TEST_CASE("a key that is given twice is refused, and a long value is cut") {
+  const auto error = [](const std::string& text) { return parse_model_config(text, "x").error().message; };
+  CHECK(error(R"({"hidden_size":32,"hidden_size":64})") == "x:1:31: the key hidden_size is given twice; keep one of the two");
+  CHECK(error(changed("hidden_size", "\"" + std::string(5000, 'y') + "\"")).size() < 200);
+  CHECK(error(changed("model_type", R"("a\nb")")) == R"(x: "model_type" is "a\u000ab"; "llama" or "qwen3" is accepted)");
+}
+
 TEST_CASE("defaults are those of the model families") {
   CHECK(value_of(parse_model_config(changed("num_key_value_heads", ""), "x")).num_key_value_heads == 4);
   CHECK(value_of(parse_model_config(changed("head_dim", ""), "x")).head_dim == 8);

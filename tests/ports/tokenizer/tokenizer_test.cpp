@@ -79,7 +79,9 @@ TEST_CASE("chars: the file is read strictly, and errors name file and key") {
   };
   CHECK(CharsTokenizer::parse(with(R"(["<e>"])", R"("<e>")", R"("a")"), "x"));
   CHECK(parse_error("[]") == "v/chars.json: expected a JSON object");
-  CHECK(parse_error("{").starts_with("v/chars.json: not JSON: "));
+  CHECK(parse_error(R"({"type":"chars","type":"chars"})") == "v/chars.json:1:22: the key type is given twice; keep one of the two");
+  CHECK(parse_error(R"({"a\u009b":1})").find(R"(unknown key "a\u009b")") != std::string::npos);
+  CHECK(parse_error("{") == "v/chars.json:1:2: the JSON text ends too early; a value, bracket or quote is not closed");
   CHECK(parse_error(R"({"type":"chars"})") == "v/chars.json: the key \"special_tokens\" is missing");
   CHECK(parse_error(R"({"type":"chars","bos":1})") ==
         "v/chars.json: unknown key \"bos\"; accepted: type, special_tokens, eos_token, characters");

@@ -1,5 +1,5 @@
 #pragma once
-// Strict JSON: what a recipe is read with. It refuses what a lenient reader would settle without a word.
+// Strict JSON: what files that people write or hand on are read with. It refuses what a lenient reader would settle without a word.
 #include <boost/json/value.hpp>
 #include <cstddef>
 #include <string>
@@ -14,8 +14,9 @@ inline constexpr std::size_t kMaxJsonDepth = 32;
 
 /// Parses exactly one JSON value (RFC 8259: no comments, no trailing commas).
 /// ErrorCode::invalid_input, one sentence that begins with `name:line:column` (from 1, in characters), for: a syntax error, an object that
-/// gives a key twice, more than kMaxJsonDepth levels, a number that no 64-bit integer or double can hold. Text above kMaxJsonBytes is
+/// gives a key twice, more than kMaxJsonDepth levels, a number that no 64-bit integer or double can hold. Text above `max_bytes` is
 /// refused unread. Decimal fractions are rounded correctly, which Boost.JSON's own parser does not promise.
-[[nodiscard]] Result<boost::json::value> parse_strict_json(std::string_view text, const std::string& name);
+[[nodiscard]] Result<boost::json::value> parse_strict_json(std::string_view text, const std::string& name,
+                                                           std::size_t max_bytes = kMaxJsonBytes);
 
 }  // namespace pipestill

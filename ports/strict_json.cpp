@@ -1,4 +1,4 @@
-#include "nodes/strict_json.hpp"
+#include "ports/strict_json.hpp"
 
 #include <algorithm>
 #include <boost/json/array.hpp>
@@ -11,6 +11,8 @@
 #include <system_error>
 #include <utility>
 #include <vector>
+
+#include "ports/printable.hpp"
 
 namespace pipestill {
 namespace {
@@ -85,7 +87,7 @@ struct StrictHandler {
     append(piece);
     levels.back().key = std::exchange(text, {});
     if (!levels.back().container.get_object().contains(levels.back().key)) return true;
-    return refuse("the key " + path() + " is given twice; keep one of the two", ec);
+    return refuse("the key " + printable(path()) + " is given twice; keep one of the two", ec);
   }
   bool on_string_part(json::string_view piece, std::size_t, json::error_code&) { return append(piece); }
   bool on_string(json::string_view piece, std::size_t, json::error_code&) {
@@ -98,12 +100,12 @@ struct StrictHandler {
   bool on_double(double, json::string_view digits, json::error_code& ec) {
     const std::string shown(digits);
     if (shown.find_first_of(".eE") == std::string::npos) {
-      return refuse("the integer " + shown + " does not fit in 64 bits; where the key takes a larger one, write it as a string", ec);
+      return refuse("the integer " + printable(shown) + " does not fit in 64 bits; where the key takes a larger one, write it as a string", ec);
     }
     double number = 0;
     const auto [end, error] = std::from_chars(shown.data(), shown.data() + shown.size(), number);
     if (error != std::errc() || end != shown.data() + shown.size() || !std::isfinite(number)) {
-      return refuse("the number " + shown + " is too large or too small for a double", ec);
+      return refuse("the number " + printable(shown) + " is too large or too small for a double", ec);
     }
     return add(number);
   }
@@ -138,10 +140,10 @@ std::string explain(const json::error_code& ec, std::string_view rest) {
 
 }  // namespace
 
-Result<json::value> parse_strict_json(std::string_view text, const std::string& name) {
-  if (text.size() > kMaxJsonBytes) {
+Result<json::value> parse_strict_json(std::string_view text, const std::string& name, std::size_t max_bytes) {
+  if (text.size() > max_bytes) {
     return fail(ErrorCode::invalid_input,
-                name + ": " + std::to_string(text.size()) + " bytes of JSON; at most " + std::to_string(kMaxJsonBytes) + " are read");
+                name + ": " + std::to_string(text.size()) + " bytes of JSON; at most " + std::to_string(max_bytes) + " are read");
   }
   json::parse_options options;
   options.max_depth = kMaxJsonDepth;

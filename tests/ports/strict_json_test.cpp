@@ -1,4 +1,4 @@
-#include "nodes/strict_json.hpp"
+#include "ports/strict_json.hpp"
 
 #include <doctest/doctest.h>
 
