@@ -31,9 +31,9 @@ struct StagePlan {
   bool reads = false;      // takes a version of the student
   bool publishes = false;  // issues one
   bool commits = false;
-  // Exactly one of the two is set: the stage returns its result, or starts and completes later.
-  std::function<Result<Payload>(Payload, Context&)> call = nullptr;
-  std::function<void(Payload, Context&, Delivery)> start = nullptr;
+  // Exactly one of the two is set: the stage returns its result, or starts and completes later. Its message stays where it is until then.
+  std::function<Result<Payload>(Payload&, Context&)> call = nullptr;
+  std::function<void(Payload&, Context&, Delivery)> start = nullptr;
 };
 
 struct Plan {
@@ -128,13 +128,13 @@ class Flow {
     requires(S.has_read == S.has_published)
   ClosedFlow into(std::string name, F sink) && {
     detail::StagePlan plan{.name = name, .description = detail::describe_or_name<F>(name), .is_in_sequence = true, .limit = 1, .commits = !S.has_committed};
-    plan.call = [s = std::make_shared<F>(std::move(sink))](detail::Payload message, Context& context) -> Result<detail::Payload> {
+    plan.call = [s = std::make_shared<F>(std::move(sink))](detail::Payload& message, Context& context) -> Result<detail::Payload> {
       if constexpr (std::is_void_v<std::invoke_result_t<F&, T&&, Context&>>) {
         (*s)(std::move(message.template as<T>()), context);
       } else if (auto result = (*s)(std::move(message.template as<T>()), context); !result) {
         return fail(std::move(result.error()));
       }
-      return message;  // only to say that the batch is complete
+      return std::move(message);  // only to say that the batch is complete
     };
     plan_.stages.push_back(std::move(plan));
     return ClosedFlow(std::move(plan_));
@@ -153,7 +153,7 @@ class Flow {
     constexpr auto kNext = detail::advance<S, Tag>();
     if constexpr (StartStage<F, T>) {
       using Out = typename F::Output;
-      plan.start = [s = std::make_shared<F>(std::move(stage))](detail::Payload message, Context& context, detail::Delivery delivery) {
+      plan.start = [s = std::make_shared<F>(std::move(stage))](detail::Payload& message, Context& context, detail::Delivery delivery) {
         (*s)(std::move(message.template as<T>()), context, make_completion<Out>(delivery));
       };
       plan_.stages.push_back(std::move(plan));
@@ -161,7 +161,7 @@ class Flow {
     } else {
       using Out = CallOutput<F, T>;
       if (plan.is_in_sequence) plan.limit = 1;
-      plan.call = [s = std::make_shared<F>(std::move(stage))](detail::Payload message, Context& context) -> Result<detail::Payload> {
+      plan.call = [s = std::make_shared<F>(std::move(stage))](detail::Payload& message, Context& context) -> Result<detail::Payload> {
         auto out = (*s)(std::move(message.template as<T>()), context);
         if constexpr (std::same_as<decltype(out), Result<Out>>) {
           if (!out) return fail(std::move(out.error()));

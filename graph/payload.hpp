@@ -2,6 +2,7 @@
 // Payload: a message with its type erased.
 #include <concepts>
 #include <cstddef>
+#include <cstring>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -39,11 +40,12 @@ class Payload {
     else return *static_cast<T*>(heap());
   }
   void reset() {
-    if (kind_) std::exchange(kind_, nullptr)->destroy(*this);
+    if (const auto* kind = std::exchange(kind_, nullptr); kind && !kind->is_bytes) kind->destroy(*this);
   }
 
  private:
   struct Kind {
+    bool is_bytes;  // moved by a copy of inside_, and not destroyed
     void (*move)(Payload& from, Payload& to) noexcept;  // leaves `from` to be forgotten
     void (*destroy)(Payload& payload) noexcept;
   };
@@ -64,12 +66,14 @@ class Payload {
     else delete &payload.as<T>();
   }
   template <class T>
-  static constexpr Kind kKindOf = {&move_held<T>, &destroy_held<T>};
+  static constexpr Kind kKindOf = {kIsInside<T> && std::is_trivially_copyable_v<T>, &move_held<T>, &destroy_held<T>};
 
   [[nodiscard]] void*& heap() { return *reinterpret_cast<void**>(inside_); }
   void take(Payload& other) noexcept {
-    if (other.kind_) other.kind_->move(other, *this);
     kind_ = std::exchange(other.kind_, nullptr);
+    if (!kind_) return;
+    if (kind_->is_bytes) std::memcpy(inside_, other.inside_, sizeof inside_);
+    else kind_->move(other, *this);
   }
 
   alignas(std::max_align_t) std::byte inside_[48];

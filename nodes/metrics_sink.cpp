@@ -5,18 +5,12 @@
 #include <utility>
 
 #include "nodes/describe.hpp"
+#include "nodes/json_values.hpp"
 
 namespace pipestill {
 namespace {
 
 namespace json = boost::json;
-
-template <class T>
-json::value or_null(const std::optional<T>& value) {
-  return value ? json::value(*value) : json::value(nullptr);
-}
-
-double milliseconds(std::chrono::nanoseconds time) { return static_cast<double>(time.count()) / 1e6; }
 
 json::object columns(const StepResult& result, Clock::Time now) {
   json::object dropped;

@@ -26,10 +26,6 @@ namespace json = boost::json;
 constexpr std::array<std::string_view, 1> kOptionalSections = {"evaluation"};
 constexpr std::array kMethods = {Method::off_policy, Method::on_policy, Method::supervised};
 
-tl::unexpected<Error> refuse(const std::string& name, const std::string& what) {
-  return fail(ErrorCode::invalid_input, name + ": " + what);
-}
-
 // Which keys there are.
 
 void merge_key(std::vector<KeyInfo>& keys, KeyInfo key) {

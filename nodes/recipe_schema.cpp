@@ -152,10 +152,6 @@ bool accepts(const KeyInfo& key, const json::value& value) {
   return false;
 }
 
-tl::unexpected<Error> refuse(const std::string& file_name, const std::string& what) {
-  return fail(ErrorCode::invalid_input, file_name + ": " + what);
-}
-
 /// Sections of the way to `key` must be objects where they are there at all.
 Result<void> check_sections(const json::object& given, const KeyInfo& key, const std::string& file_name) {
   for (auto dot = key.name.find('.'); dot != std::string::npos; dot = key.name.find('.', dot + 1)) {
@@ -195,6 +191,10 @@ std::optional<std::string> find_unknown_below(const json::object& object, const 
 }
 
 }  // namespace
+
+tl::unexpected<Error> refuse(const std::string& file_name, const std::string& what) {
+  return fail(ErrorCode::invalid_input, file_name + ": " + what);
+}
 
 std::string show(const json::value& value) {
   if (value.is_double()) {  // 0.004 rather than 4E-3

@@ -29,6 +29,9 @@ namespace pipestill {
 /// Puts a value at a path with dots, making sections on the way. False if a part of the way is there and no section.
 [[nodiscard]] bool put_value(boost::json::object& object, std::string_view path, boost::json::value value);
 
+/// The error of everything that is wrong in a recipe: "<file>: <what>", ErrorCode::invalid_input.
+[[nodiscard]] tl::unexpected<Error> refuse(const std::string& file_name, const std::string& what);
+
 /// A JSON value as an error text shows it: cut where it is long.
 [[nodiscard]] std::string show(const boost::json::value& value);
 

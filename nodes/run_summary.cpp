@@ -9,19 +9,14 @@
 #include <fstream>
 #include <utility>
 
+#include "nodes/json_values.hpp"
+
 namespace pipestill {
 namespace {
 
 namespace json = boost::json;
 
 double seconds(std::chrono::nanoseconds time) { return static_cast<double>(time.count()) / 1e9; }
-double milliseconds(std::chrono::nanoseconds time) { return static_cast<double>(time.count()) / 1e6; }
-
-template <class T>
-json::value or_null(const std::optional<T>& value) {
-  return value ? json::value(*value) : json::value(nullptr);
-}
-
 json::object to_json(const graph::StageReport& stage) {
   return {{"messages", stage.messages},
           {"busy_s", seconds(stage.busy)},

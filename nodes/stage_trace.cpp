@@ -3,14 +3,14 @@
 #include <exception>
 #include <string>
 
+#include "nodes/json_values.hpp"
+
 namespace pipestill {
 namespace {
 
 std::string event_name(std::string_view stage, std::string_view what) {
   return "pipestill.stage." + std::string(stage) + "." + std::string(what);
 }
-
-double milliseconds(std::chrono::nanoseconds time) { return static_cast<double>(time.count()) / 1e6; }
 
 /// Telemetry is never a reason to end a run: an event that finds no memory is lost.
 template <class F>

@@ -14,7 +14,6 @@
 #include <vector>
 
 namespace pipestill {
-namespace {
 
 struct Timer {
   Clock::Time when;
@@ -40,8 +39,6 @@ class TimerQueue {
   std::priority_queue<Timer> heap_;
   std::uint64_t order_ = 0;
 };
-
-}  // namespace
 
 // Shared with the thread: a timer may hold the last reference to the clock, which then dies on that very thread.
 struct SystemClock::Timers {

@@ -183,7 +183,7 @@ void Run::call(std::size_t stage, Slot& slot) {
   if (!begin(stage, slot)) return pass_tombstone(slot);
   const auto& plan = plan_.stages[stage];
   try {
-    finish(slot, plan.call(std::move(slot.payload), slot.context));
+    finish(slot, plan.call(slot.payload, slot.context));
   } catch (...) {
     finish(slot, fail(thrown_error()));
   }
@@ -197,7 +197,7 @@ void Run::start(std::size_t stage, Slot& slot) {
   slot.thrown.reset();
   slot.to_come.store(2, std::memory_order_relaxed);
   try {
-    plan_.stages[stage].start(std::move(slot.payload), slot.context, {&Run::deliver, &slot});
+    plan_.stages[stage].start(slot.payload, slot.context, {&Run::deliver, &slot});
   } catch (...) {
     slot.thrown = thrown_error();
   }

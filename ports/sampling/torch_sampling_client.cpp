@@ -19,9 +19,9 @@ SamplingCapabilities torch_sampling_capabilities() { return embedded::sampling_c
 
 namespace {
 
-class TorchClient final : public SamplingClient {
+class TorchSamplingClient final : public SamplingClient {
  public:
-  explicit TorchClient(TorchOptions options) : late_(&embedded::TorchModule::make_sampling_client, options) {}
+  explicit TorchSamplingClient(TorchOptions options) : late_(&embedded::TorchModule::make_sampling_client, options) {}
 
   void start_session(ModelRef model, std::stop_token stop, Completion<std::unique_ptr<SamplingSession>> done) override {
     late_.with_client([model = std::move(model), stop, done = std::move(done)](Result<std::shared_ptr<SamplingClient>> client) mutable {
@@ -41,7 +41,7 @@ class TorchClient final : public SamplingClient {
 Result<std::shared_ptr<SamplingClient>> make_torch_sampling_client(TorchOptions options) {
   if (auto sound = embedded::check_torch_options(options); !sound) return fail(std::move(sound.error()));
   if (auto module = embedded::find_torch_module(); !module) return fail(std::move(module.error()));
-  return std::make_shared<TorchClient>(options);
+  return std::make_shared<TorchSamplingClient>(options);
 }
 
 }  // namespace pipestill

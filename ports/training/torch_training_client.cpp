@@ -19,9 +19,9 @@ TrainingCapabilities torch_training_capabilities() { return embedded::training_c
 
 namespace {
 
-class TorchClient final : public TrainingClient {
+class TorchTrainingClient final : public TrainingClient {
  public:
-  explicit TorchClient(TorchOptions options) : late_(&embedded::TorchModule::make_training_client, options) {}
+  explicit TorchTrainingClient(TorchOptions options) : late_(&embedded::TorchModule::make_training_client, options) {}
 
   void start_session(ModelRef model, std::uint64_t init_seed, std::stop_token stop, Completion<std::unique_ptr<TrainingSession>> done) override {
     late_.with_client([model = std::move(model), init_seed, stop, done = std::move(done)](Result<std::shared_ptr<TrainingClient>> client) mutable {
@@ -41,7 +41,7 @@ class TorchClient final : public TrainingClient {
 Result<std::shared_ptr<TrainingClient>> make_torch_training_client(TorchOptions options) {
   if (auto sound = embedded::check_torch_options(options); !sound) return fail(std::move(sound.error()));
   if (auto module = embedded::find_torch_module(); !module) return fail(std::move(module.error()));
-  return std::make_shared<TorchClient>(options);
+  return std::make_shared<TorchTrainingClient>(options);
 }
 
 }  // namespace pipestill

@@ -270,7 +270,9 @@ TEST_CASE("a checkpoint of several files is read as one, and its index must be r
     write_index(changed);
     has(refusal(), "the name of a file beside it is accepted");
   }
-  for (const auto* text : {"", "[]", "{}", R"({"weight_map":{}})", R"({"weight_map":[]})"}) {
+  write_text(index, "");
+  has(refusal(), index.string() + ":1:1");
+  for (const auto* text : {"[]", "{}", R"({"weight_map":{}})", R"({"weight_map":[]})"}) {
     write_text(index, text);
     has(refusal(), index.string() + " is damaged");
   }
