@@ -12,12 +12,12 @@
 namespace pipestill::app {
 namespace {
 
-struct Arguments {
+struct DiffArguments {
   std::string a, b;
   bool json = false;
 };
 
-int run_diff(const Arguments& arguments) {
+int run_diff(const DiffArguments& arguments) {
   const auto compared = compare_runs(arguments.a, arguments.b);
   if (!compared) return report(compared.error());
   const auto& difference = compared->difference;
@@ -43,7 +43,7 @@ int run_diff(const Arguments& arguments) {
 }  // namespace
 
 void add_diff(CLI::App& program, Action& action) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<DiffArguments>();
   auto& command = *program.add_subcommand("diff", "Compare two runs step by step; exit status 1 and the first difference if there is one");
   command.add_option("RUN_A", arguments->a, "A run directory")->required();
   command.add_option("RUN_B", arguments->b, "Another one, or the same")->required();

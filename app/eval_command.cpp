@@ -18,7 +18,7 @@
 namespace pipestill::app {
 namespace {
 
-struct Arguments {
+struct EvalArguments {
   std::string model, data, tokenizer;
   std::optional<std::string> renderer;
   EvaluationOptions options;
@@ -35,7 +35,7 @@ Result<std::shared_ptr<const Renderer>> choose_renderer(const std::optional<std:
   return renderer;
 }
 
-Result<EvaluationResult> evaluate(const Arguments& arguments, const std::stop_token& stop) {
+Result<EvaluationResult> evaluate(const EvalArguments& arguments, const std::stop_token& stop) {
   const auto clock = std::make_shared<SystemClock>();
   auto client = make_sampling_client({{"client", "torch"}}, clock);
   if (!client) return fail(std::move(client.error()));
@@ -59,7 +59,7 @@ Result<EvaluationResult> evaluate(const Arguments& arguments, const std::stop_to
   return result;
 }
 
-int run_eval(const Arguments& arguments) {
+int run_eval(const EvalArguments& arguments) {
   const SignalStops signals;  // before any other thread
   const auto result = evaluate(arguments, signals.stop());
   if (!result) return report(result.error());
@@ -76,7 +76,7 @@ int run_eval(const Arguments& arguments) {
 }  // namespace
 
 void add_eval(CLI::App& program, Action& action) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<EvalArguments>();
   auto& command = *program.add_subcommand("eval", "Measure how well a model answers held-out rows, greedily");
   command.add_option("--model", arguments->model, "A model directory (Hugging Face layout)")->required();
   command.add_option("--data", arguments->data, "Rows whose last message is the right answer (.jsonl)")->required();

@@ -14,7 +14,7 @@
 namespace pipestill::app {
 namespace {
 
-struct Arguments {
+struct OrderArguments {
   std::uint64_t rows = 0, epoch = 0;
   std::string seed = "0";
   bool json = false;
@@ -22,7 +22,7 @@ struct Arguments {
 
 constexpr std::uint64_t kMostRows = 100'000'000;
 
-int run_order(const Arguments& arguments) {
+int run_order(const OrderArguments& arguments) {
   const auto seed = BigSeed::parse(arguments.seed);
   if (!seed) return report({ErrorCode::invalid_input, "--seed: " + seed.error().message});
   if (arguments.rows > kMostRows) return report({ErrorCode::invalid_input, "--rows " + std::to_string(arguments.rows) + ": at most " + std::to_string(kMostRows)});
@@ -38,7 +38,7 @@ int run_order(const Arguments& arguments) {
 }  // namespace
 
 void add_order(CLI::App& program, Action& action) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<OrderArguments>();
   auto& command = *program.add_subcommand("order", "Print the order in which an epoch visits the rows: NumPy's default_rng(seed + epoch).permutation(rows)");
   command.add_option("--rows", arguments->rows, "Rows of the dataset")->required();
   command.add_option("--seed", arguments->seed, "The recipe's seed: a whole number of any size")->capture_default_str();

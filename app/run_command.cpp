@@ -21,7 +21,7 @@
 namespace pipestill::app {
 namespace {
 
-struct Arguments {
+struct RunArguments {
   RecipeArguments recipe;
   std::string out;
   bool no_progress = false, json = false, verbose = false;
@@ -39,7 +39,7 @@ std::shared_ptr<spdlog::logger> make_logger(bool is_verbose) {
   return logger;
 }
 
-int run_run(const Arguments& arguments) {
+int run_run(const RunArguments& arguments) {
   const SignalStops signals;  // before any other thread
   const auto recipe = arguments.recipe.read();
   if (!recipe) return report(recipe.error());
@@ -80,7 +80,7 @@ int run_run(const Arguments& arguments) {
 }  // namespace
 
 void add_run(CLI::App& program, Action& action) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<RunArguments>();
   auto& command = *program.add_subcommand("run", "Distil as a recipe says, into a run directory");
   arguments->recipe.add_to(command);
   command.add_option("--out", arguments->out, "The run directory, new or empty (default: runs/<recipe>-<UTC time>)");

@@ -117,7 +117,7 @@ double peak_rss_mib() {
   return 0;
 }
 
-struct Arguments {
+struct EngineArguments {
   EngineLoad load;
   std::size_t pairs = 11;
   bool json = false;
@@ -135,7 +135,7 @@ std::string against(const Costs& costs, double goal) {
   return fmt::format("goal {:.0f}: wall {}, CPU {}", goal, one(costs.wall), one(costs.cpu));
 }
 
-Result<void> run_scenario(const Arguments& arguments) {
+Result<void> run_scenario(const EngineArguments& arguments) {
   const auto& load = arguments.load;
   const bool is_text = !arguments.json;
   json::object out{{"scenario", "engine"}, {"batches", load.batches}, {"depth", load.depth}, {"threads", load.threads}, {"pairs", arguments.pairs}};
@@ -204,7 +204,7 @@ Result<void> run_scenario(const Arguments& arguments) {
   return {};
 }
 
-int run_engine_scenario(const Arguments& arguments) {
+int run_engine_scenario(const EngineArguments& arguments) {
   if (auto done = run_scenario(arguments); !done) return refuse(done.error());
   return 0;
 }
@@ -212,7 +212,7 @@ int run_engine_scenario(const Arguments& arguments) {
 }  // namespace
 
 void add_engine(CLI::App& program, Action& action) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<EngineArguments>();
   auto& command = *program.add_subcommand("engine", "Empty stages: nanoseconds a batch against a hand-written oneTBB graph and other rivals, the price of tracing, memory");
   command.add_option("--batches", arguments->load.batches, "Of a run")->capture_default_str()->check(CLI::PositiveNumber);
   command.add_option("--depth", arguments->load.depth, "Batches in flight")->capture_default_str()->check(CLI::PositiveNumber);

@@ -25,7 +25,7 @@ namespace {
 
 constexpr double kGoal = 0.8;  // of dnnl_sgemm's rate, at the reference shape
 
-struct Arguments {
+struct GemmArguments {
   ModelArguments models;
   std::size_t repetitions = 9;
   double seconds = 0.02;
@@ -105,7 +105,7 @@ json::object report(const Line& line) {
           {"is_goal_met", line.has_goal ? json::value(ratio.median >= kGoal) : json::value(nullptr)}};
 }
 
-int run_gemm(const Arguments& arguments) {
+int run_gemm(const GemmArguments& arguments) {
   const auto models = arguments.models.load();
   if (!models) return refuse(models.error());
   auto lines = lines_of(*models);
@@ -140,7 +140,7 @@ int run_gemm(const Arguments& arguments) {
 }  // namespace
 
 void add_gemm(CLI::App& program, Action& action) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<GemmArguments>();
   auto& command = *program.add_subcommand("gemm", "The embedded models' matrix products against oneDNN's sgemm, on one thread");
   arguments->models.add_to(command);
   command.add_option("--repetitions", arguments->repetitions, "Measurements of every shape")->capture_default_str()->check(CLI::PositiveNumber);

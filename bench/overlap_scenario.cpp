@@ -44,7 +44,7 @@ const std::array<Workload, 3> kWorkloads{{
      {.distribution = LatencyOptions::Distribution::lognormal, .mean_ms = 20, .sigma = 1}},
 }};
 
-struct Arguments {
+struct OverlapArguments {
   std::size_t repetitions = 3;
   std::uint64_t batches = 100;
   graph::Executor executor = graph::Executor::flow_graph;
@@ -118,7 +118,7 @@ Result<Case> make_case(const Workload& workload, std::size_t depth, std::uint64_
   return out;
 }
 
-Result<std::vector<Case>> measure(const Arguments& arguments) {
+Result<std::vector<Case>> measure(const OverlapArguments& arguments) {
   std::vector<Case> cases;
   for (const auto& workload : kWorkloads) {
     for (const auto depth : kDepths) {
@@ -162,7 +162,7 @@ void print(const Case& c) {
              spread(c.lost_us).median, spread(c.cpu_ms).median, c.has_goal() ? verdict(wall.median, kGoal) : "-", c.bound_s / c.completion_order_s);
 }
 
-int run_overlap(const Arguments& arguments) {
+int run_overlap(const OverlapArguments& arguments) {
   const ForeignLoad load;
   const auto cases = measure(arguments);
   if (!cases) return refuse(cases.error());
@@ -195,7 +195,7 @@ int run_overlap(const Arguments& arguments) {
 }  // namespace
 
 void add_overlap(CLI::App& program, Action& action) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<OverlapArguments>();
   auto& command = *program.add_subcommand("overlap", "Simulated models: how near the whole workflow comes to the exact makespan, on the simulated and on the real clock");
   command.add_option("--repetitions", arguments->repetitions, "Runs of every case on the real clock")->capture_default_str()->check(CLI::PositiveNumber);
   command.add_option("--batches", arguments->batches, "Of a run")->capture_default_str()->check(CLI::PositiveNumber);

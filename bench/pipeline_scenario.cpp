@@ -16,14 +16,14 @@ namespace json = boost::json;
 namespace pipestill::bench {
 namespace {
 
-struct Arguments {
+struct PipelineArguments {
   std::string recipe = "examples/tasks/distill.json";
   std::size_t pairs = 5, depth = 0;
   std::uint64_t steps = 200;
   bool json = false;
 };
 
-Result<RunSummary> run_once(const Arguments& arguments, bool is_sequential) {
+Result<RunSummary> run_once(const PipelineArguments& arguments, bool is_sequential) {
   std::vector<Override> overrides{{"training.max_steps", std::to_string(arguments.steps)}};
   if (is_sequential) overrides.push_back({"engine.depth", "1"});
   else if (arguments.depth) overrides.push_back({"engine.depth", std::to_string(arguments.depth)});
@@ -46,7 +46,7 @@ struct Side {
   }
 };
 
-int run_pipeline(const Arguments& arguments) {
+int run_pipeline(const PipelineArguments& arguments) {
   if (auto warm_up = run_once({.recipe = arguments.recipe, .steps = 5}, false); !warm_up) return refuse(warm_up.error());
   const ForeignLoad load;
   Side sequential, pipelined;
@@ -95,7 +95,7 @@ int run_pipeline(const Arguments& arguments) {
 }  // namespace
 
 void add_pipeline(CLI::App& program, Action& action) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<PipelineArguments>();
   auto& command = *program.add_subcommand("pipeline", "A recipe sequential against pipelined, in pairs: wall ratio, CPU ratio, the same bytes");
   command.add_option("RECIPE", arguments->recipe, "A recipe file")->capture_default_str();
   command.add_option("--pairs", arguments->pairs, "Measured pairs")->capture_default_str()->check(CLI::PositiveNumber);

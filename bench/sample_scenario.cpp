@@ -21,7 +21,7 @@ namespace json = boost::json;
 namespace pipestill::bench {
 namespace {
 
-struct Arguments {
+struct SampleArguments {
   ModelArguments models;
   std::vector<int> rows{64, 16, 1};
   std::size_t repetitions = 7;
@@ -73,7 +73,7 @@ struct Batch {
   }
 };
 
-int run_sample(const Arguments& arguments) {
+int run_sample(const SampleArguments& arguments) {
   const auto models = arguments.models.load();
   if (!models) return refuse(models.error());
   std::vector<std::shared_ptr<SamplingSession>> sessions;
@@ -129,7 +129,7 @@ int run_sample(const Arguments& arguments) {
 }  // namespace
 
 void add_sample(CLI::App& program, Action& action) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<SampleArguments>();
   auto& command = *program.add_subcommand("sample", "Decode steps of the example's teacher and student, against their matrix products");
   arguments->models.add_to(command);
   command.add_option("--rows", arguments->rows, "Rows of a batch; several make several cases")->capture_default_str()->delimiter(',')->check(CLI::Range(1, kBatchRows));

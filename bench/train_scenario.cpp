@@ -19,7 +19,7 @@ namespace json = boost::json;
 namespace pipestill::bench {
 namespace {
 
-struct Arguments {
+struct TrainArguments {
   ModelArguments models;
   int rows = kBatchRows;
   std::size_t repetitions = 7;
@@ -56,7 +56,7 @@ struct Step {
   }
 };
 
-int run_train(const Arguments& arguments) {
+int run_train(const TrainArguments& arguments) {
   const auto models = arguments.models.load();
   if (!models) return refuse(models.error());
   std::vector<Step> steps;
@@ -116,7 +116,7 @@ int run_train(const Arguments& arguments) {
 }  // namespace
 
 void add_train(CLI::App& program, Action& action) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<TrainArguments>();
   auto& command = *program.add_subcommand("train", "Training steps of the example's teacher and student, against their matrix products");
   arguments->models.add_to(command);
   command.add_option("--rows", arguments->rows, "Of the batch")->capture_default_str()->check(CLI::Range(1, 4096));
