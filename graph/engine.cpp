@@ -43,11 +43,17 @@ class LiveRun {
 class Watchdog : public std::enable_shared_from_this<Watchdog> {
  public:
   Watchdog(std::shared_ptr<LiveRun> run, const EngineOptions& options, Clock& clock)
-      : run_(std::move(run)), options_(options), clock_(clock), moved_at_(clock.now()), next_report_(options.stall_report) {}
+      : run_(std::move(run)),
+        clock_(clock),
+        on_stall_(options.on_stall),
+        report_after_(options.stall_report),
+        timeout_(options.stall_timeout),
+        moved_at_(clock.now()),
+        next_report_(options.stall_report) {}
 
   void arm() {
-    auto shortest = options_.on_stall ? options_.stall_report : options_.stall_timeout;
-    if (options_.stall_timeout.count() > 0) shortest = std::min(shortest, options_.stall_timeout);
+    auto shortest = on_stall_ ? report_after_ : timeout_;
+    if (timeout_.count() > 0) shortest = std::min(shortest, timeout_);
     const auto interval = std::max<std::chrono::nanoseconds>(shortest / 4, std::chrono::milliseconds(1));
     clock_.call_at(clock_.now() + interval, [self = shared_from_this()] { self->run_->with([&](detail::Run& run) { self->look(run); }); });
   }
@@ -58,22 +64,23 @@ class Watchdog : public std::enable_shared_from_this<Watchdog> {
     if (const auto movements = run.movements(); movements != movements_) {
       movements_ = movements;
       moved_at_ = now;
-      next_report_ = options_.stall_report;
+      next_report_ = report_after_;
     }
     const Stall stall{run.oldest(), now - moved_at_};
-    if (options_.on_stall && stall.duration >= next_report_) {
+    if (on_stall_ && stall.duration >= next_report_) {
       next_report_ *= 2;
-      options_.on_stall(stall);
+      on_stall_(stall);
     }
-    if (options_.stall_timeout.count() > 0 && stall.duration >= options_.stall_timeout) {
+    if (timeout_.count() > 0 && stall.duration >= timeout_) {
       run.fail_stalled(stall.oldest, {ErrorCode::backend_failed, to_text(stall) + ", which is longer than engine.stall_timeout allows"});
     }
     arm();
   }
 
   const std::shared_ptr<LiveRun> run_;
-  const EngineOptions options_;
-  Clock& clock_;
+  Clock& clock_;  // whose timer holds this: a hold on the clock would keep both for ever
+  const std::function<void(const Stall&)> on_stall_;
+  const std::chrono::nanoseconds report_after_, timeout_;
   std::uint64_t movements_ = 0;
   Clock::Time moved_at_;
   std::chrono::nanoseconds next_report_;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Takes one safeguard at a time out of the code, and shows which test notices.
-# Usage: tests/mutants/run.sh [NAME]...          (all of tests/mutants/*.mutant; exit status 1 if one survives)
+# Usage: tests/mutants/run.sh [--check] [NAME]...          (all of tests/mutants/*.mutant; exit status 1 if one survives)
+# --check only says whether every mutation still applies.
 #
 # A mutant is a file: a line that says what it takes out, `file:`, and pairs of `match:` (a Perl regular expression that must match
 # exactly once) and `by:` (what stands there instead; \n and $1 as in Perl). `tests:` names the binaries that should notice.
@@ -9,8 +10,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 
 case "${1:-}" in
-  -h|--help) sed -n '2,3s/^# //p' "$0"; exit 0 ;;
+  -h|--help) sed -n '2,4s/^# //p' "$0"; exit 0 ;;
 esac
+is_check=0
+if [ "${1:-}" = --check ]; then is_check=1; shift; fi
 names=("$@")
 if [ ${#names[@]} -eq 0 ]; then
   for file in "$here"/*.mutant; do names+=("$(basename "$file" .mutant)"); done
@@ -21,7 +24,6 @@ done
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-tar -C "$root" --exclude=./build --exclude=./runs --exclude=./.git -cf - . | tar -C "$scratch" -xf -
 export CCACHE_BASEDIR=$scratch CCACHE_NOHASHDIR=1
 
 field() { sed -n "s/^$2: //p" "$here/$1.mutant"; }
@@ -63,6 +65,17 @@ mutate() {
     open($f, ">", $file) or die; print $f $text;' "$here/$1.mutant" "$2"
 }
 
+if [ "$is_check" -eq 1 ]; then
+  bad=0
+  for name in "${names[@]}"; do
+    cp "$root/$(field "$name" file)" "$scratch/mutated"
+    mutate "$name" "$scratch/mutated" 2>"$scratch/why" || { echo "$name does not apply: $(cat "$scratch/why")"; bad=1; }
+  done
+  [ "$bad" -eq 1 ] || echo "${#names[@]} mutants apply"
+  exit "$bad"
+fi
+
+tar -C "$root" --exclude=./build --exclude=./runs --exclude=./.git -cf - . | tar -C "$scratch" -xf -
 read -ra binaries <<<"$(for name in "${names[@]}"; do tests_of "$name"; done | tr ' ' '\n' | sort -u | tr '\n' ' ')"
 echo "Building ${binaries[*]} in $scratch"
 cmake -S "$scratch" -B "$scratch/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DPIPESTILL_WITH_TORCH=OFF -DPIPESTILL_BUILD_APP=OFF \
