@@ -23,7 +23,7 @@ namespace json = boost::json;
 namespace pipestill::bench {
 namespace {
 
-constexpr double kGoal = 0.8;  // of dnnl_sgemm's rate, at the reference shape
+constexpr double kGemmGoal = 0.8;  // of dnnl_sgemm's rate, at the reference shape
 
 struct GemmArguments {
   ModelArguments models;
@@ -101,8 +101,8 @@ json::object report(const Line& line) {
           {"gflops", to_json(spread(line.ours))},
           {"dnnl_gflops", to_json(spread(line.dnnl))},
           {"ratio", to_json(ratio)},
-          {"goal", line.has_goal ? json::value(kGoal) : json::value(nullptr)},
-          {"is_goal_met", line.has_goal ? json::value(ratio.median >= kGoal) : json::value(nullptr)}};
+          {"goal", line.has_goal ? json::value(kGemmGoal) : json::value(nullptr)},
+          {"is_goal_met", line.has_goal ? json::value(ratio.median >= kGemmGoal) : json::value(nullptr)}};
 }
 
 int run_gemm(const GemmArguments& arguments) {
@@ -131,7 +131,7 @@ int run_gemm(const GemmArguments& arguments) {
   for (const auto& line : lines) {
     const auto ratio = spread(line.ratio);
     fmt::print("{:<38}{:<26}{:<26}{:<26}{}\n", line.name, to_text(spread(line.ours), 1), to_text(spread(line.dnnl), 1), to_text(ratio, 2),
-               line.has_goal ? fmt::format("goal {}: {}", kGoal, verdict(ratio.median, kGoal)) : "");
+               line.has_goal ? fmt::format("goal {}: {}", kGemmGoal, verdict(ratio.median, kGemmGoal)) : "");
   }
   fmt::print("\n{}", context_line(facts));
   return 0;

@@ -26,7 +26,7 @@ namespace json = boost::json;
 namespace pipestill::bench {
 namespace {
 
-constexpr double kGoal = 0.97;          // of the bound, on the real clock, ...
+constexpr double kOverlapGoal = 0.97;          // of the bound, on the real clock, ...
 constexpr std::size_t kGoalDepth = 4;   // ... at this depth and above
 constexpr std::array<std::size_t, 4> kDepths{1, 2, 4, 8};
 
@@ -150,8 +150,8 @@ json::object report(const Case& c) {
           {"wall", to_json(wall)},
           {"lost_us_per_batch", to_json(spread(c.lost_us))},
           {"cpu_ms_per_batch", to_json(spread(c.cpu_ms))},
-          {"goal", c.has_goal() ? json::value(kGoal) : json::value(nullptr)},
-          {"is_goal_met", c.has_goal() ? json::value(wall.median >= kGoal) : json::value(nullptr)},
+          {"goal", c.has_goal() ? json::value(kOverlapGoal) : json::value(nullptr)},
+          {"is_goal_met", c.has_goal() ? json::value(wall.median >= kOverlapGoal) : json::value(nullptr)},
           {"completion_order_makespan_s", c.completion_order_s},
           {"price_of_order", c.bound_s / c.completion_order_s}};
 }
@@ -159,7 +159,7 @@ json::object report(const Case& c) {
 void print(const Case& c) {
   const auto wall = spread(c.wall);
   fmt::print("{:<8}{:>9.3f}{:>12.4f}   {:<28}{:>9.0f}{:>9.2f}   {:<8}{:>14.3f}\n", c.depth, c.bound_s, c.simulated, to_text(wall, 4),
-             spread(c.lost_us).median, spread(c.cpu_ms).median, c.has_goal() ? verdict(wall.median, kGoal) : "-", c.bound_s / c.completion_order_s);
+             spread(c.lost_us).median, spread(c.cpu_ms).median, c.has_goal() ? verdict(wall.median, kOverlapGoal) : "-", c.bound_s / c.completion_order_s);
 }
 
 int run_overlap(const OverlapArguments& arguments) {
@@ -183,7 +183,7 @@ int run_overlap(const OverlapArguments& arguments) {
   for (const auto& c : *cases) {
     if (c.workload != shown) {
       fmt::print("\nteacher {}\n{:<8}{:>9}{:>12}   {:<28}{:>9}{:>9}   {:<8}{:>14}\n", c.workload->name, "depth", "bound s", "simulated",
-                 "wall clock", "lost us", "CPU ms", fmt::format(">={}", kGoal), "price of order");
+                 "wall clock", "lost us", "CPU ms", fmt::format(">={}", kOverlapGoal), "price of order");
     }
     shown = c.workload;
     print(c);
