@@ -41,27 +41,29 @@ struct Lease {
 struct Credit {};
 using Out = std::tuple<Message>;
 using SerialNode = fg::multifunction_node<Message, Out>;
+using SourceNode = fg::multifunction_node<Credit, Out>;
+
+/// The source's body: 0, 1, ... end - 1, one for a credit.
+struct Numbers {
+  std::uint64_t end, next = 0;
+  void operator()(Credit, SourceNode::output_ports_type& out) {
+    if (next == end) return;
+    std::get<0>(out).try_put({next, next});
+    ++next;
+  }
+};
 
 const auto seq_of = [](const Message& m) -> std::size_t { return m.seq; };
 
 void run_returning(const EngineLoad& load) {
   Sink sink;
   fg::graph g;
-  using SourceNode = fg::multifunction_node<Credit, Out>;
-  SourceNode source(g, fg::serial, [&, n = std::uint64_t{0}](Credit, SourceNode::output_ports_type& out) mutable {
-    if (n < load.batches) {
-      std::get<0>(out).try_put({n, n});
-      ++n;
-    }
-  });
+  SourceNode source(g, fg::serial, Numbers{load.batches});
   fg::function_node<Message, Message> teacher(g, load.depth, [](const Message& m) { return m; });
   fg::function_node<Message, Message> builder(g, load.depth, [](const Message& m) { return m; });
   fg::sequencer_node<Message> order(g, seq_of);
   SerialNode training(g, fg::serial, [](const Message& m, SerialNode::output_ports_type& out) { std::get<0>(out).try_put(m); });
-  fg::function_node<Message, Credit> metrics(g, fg::serial, [&](const Message& m) {
-    sink.take(m.value);
-    return Credit{};
-  });
+  fg::function_node<Message, Credit> metrics(g, fg::serial, [&](const Message& m) { return sink.take(m.value), Credit{}; });
   fg::make_edge(fg::output_port<0>(source), teacher);
   fg::make_edge(teacher, builder);
   fg::make_edge(builder, order);
@@ -82,13 +84,7 @@ void run_feedback(const EngineLoad& load) {
   using Joined = std::tuple<Message, Lease>;
   Sink sink;
   fg::graph g;
-  using SourceNode = fg::multifunction_node<Credit, Out>;
-  SourceNode source(g, fg::serial, [&, n = std::uint64_t{0}](Credit, SourceNode::output_ports_type& out) mutable {
-    if (n < load.batches) {
-      std::get<0>(out).try_put({n, n});
-      ++n;
-    }
-  });
+  SourceNode source(g, fg::serial, Numbers{load.batches});
   fg::queue_node<Message> batches(g);  // the source emits in order
   fg::queue_node<Lease> leases(g);
   fg::join_node<Joined, fg::reserving> join(g);
@@ -101,10 +97,7 @@ void run_feedback(const EngineLoad& load) {
     std::get<1>(out).try_put({version, std::make_shared<const std::uint64_t>(version)});
     std::get<0>(out).try_put(h.message);
   });
-  fg::function_node<Message, Credit> metrics(g, fg::serial, [&](const Message& m) {
-    sink.take(m.value);
-    return Credit{};
-  });
+  fg::function_node<Message, Credit> metrics(g, fg::serial, [&](const Message& m) { return sink.take(m.value), Credit{}; });
   fg::make_edge(fg::output_port<0>(source), batches);
   fg::make_edge(batches, fg::input_port<0>(join));
   fg::make_edge(leases, fg::input_port<1>(join));
@@ -125,13 +118,7 @@ void run_feedback(const EngineLoad& load) {
 void run_asynchronous(const EngineLoad& load) {
   Sink sink;
   fg::graph g;
-  using SourceNode = fg::multifunction_node<Credit, Out>;
-  SourceNode source(g, fg::serial, [&, n = std::uint64_t{0}](Credit, SourceNode::output_ports_type& out) mutable {
-    if (n < load.batches) {
-      std::get<0>(out).try_put({n, n});
-      ++n;
-    }
-  });
+  SourceNode source(g, fg::serial, Numbers{load.batches});
   using AsyncNode = fg::async_node<Message, Message, fg::queueing>;
   AsyncNode teacher(g, fg::unlimited, [](const Message& m, AsyncNode::gateway_type& gateway) {
     gateway.reserve_wait();
@@ -151,10 +138,7 @@ void run_asynchronous(const EngineLoad& load) {
     places.try_put({});
     gateway.release_wait();
   });
-  fg::function_node<Message, Credit> metrics(g, fg::serial, [&](const Message& m) {
-    sink.take(m.value);
-    return Credit{};
-  });
+  fg::function_node<Message, Credit> metrics(g, fg::serial, [&](const Message& m) { return sink.take(m.value), Credit{}; });
   fg::make_edge(fg::output_port<0>(source), teacher);
   fg::make_edge(fg::output_port<0>(teacher), builder);
   fg::make_edge(builder, order);
@@ -202,15 +186,6 @@ void in_arena(const EngineLoad& load, F f) {
 }
 
 }  // namespace
-
-std::string name_of(Shape shape) {
-  switch (shape) {
-    case Shape::returning: return "returning";
-    case Shape::feedback: return "feedback";
-    case Shape::asynchronous: return "asynchronous";
-  }
-  return {};
-}
 
 void run_hand_written_graph(Shape shape, const EngineLoad& load) {
   in_arena(load, [&] {

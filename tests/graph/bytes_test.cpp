@@ -17,8 +17,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
-struct Outcome {
-  std::vector<std::uint64_t> sunk;
+/// What the sink saw, and the report.
+struct Sunk {
+  std::vector<std::uint64_t> batches;
   RunReport report;
 };
 
@@ -26,10 +27,10 @@ using Bytes = std::function<std::uint64_t(std::uint64_t n)>;
 using Latency = std::function<Clock::Time(std::uint64_t n)>;
 
 /// A teacher that gives back all but `left(n)` of what batch n reserved, and a training step behind it.
-Outcome run_with(EngineOptions options, std::uint64_t batches, Bytes reserved, Bytes left, const Latency& teacher, const Latency& training) {
+Sunk run_with(EngineOptions options, std::uint64_t batches, Bytes reserved, Bytes left, const Latency& teacher, const Latency& training) {
   const auto clock = options.clock ? options.clock : std::make_shared<SystemClock>();
   options.clock = clock;
-  Outcome outcome;
+  Sunk outcome;
   auto flow = from("source",
                    [=, n = std::uint64_t{0}](Context& context) mutable -> std::optional<std::uint64_t> {
                      if (n == batches) return std::nullopt;
@@ -42,7 +43,7 @@ Outcome run_with(EngineOptions options, std::uint64_t batches, Bytes reserved, B
                                                                                                           return n;
                                                                                                         }})
                   .then("training", in_sequence(), test::Delayed<std::uint64_t, std::uint64_t>{clock, training, [](std::uint64_t n, Context&) -> Result<std::uint64_t> { return n; }}, commits)
-                  .into("sink", [&](std::uint64_t n, Context&) { outcome.sunk.push_back(n); });
+                  .into("sink", [&](std::uint64_t n, Context&) { outcome.batches.push_back(n); });
   outcome.report = run(std::move(flow), options);
   return outcome;
 }
@@ -54,7 +55,7 @@ Bytes constant(std::uint64_t bytes) {
   return [bytes](std::uint64_t) { return bytes; };
 }
 
-double wall_ms(std::uint64_t depth_bytes, std::uint64_t reserved, std::uint64_t left, RunReport* report = nullptr) {
+double simulated_ms(std::uint64_t depth_bytes, std::uint64_t reserved, std::uint64_t left, RunReport* report = nullptr) {
   const auto outcome = run_with({.depth = 4, .executor = Executor::small, .clock = std::make_shared<SimulatedClock>(), .depth_bytes = depth_bytes}, 10, constant(reserved), constant(left),
                                 fixed(20ms), fixed(10ms));
   REQUIRE(outcome.report.status == RunReport::Status::finished);
@@ -67,23 +68,23 @@ double wall_ms(std::uint64_t depth_bytes, std::uint64_t reserved, std::uint64_t 
 TEST_CASE("a batch waits for memory until it fits, and what its teacher gives back lets the next one in") {
   RunReport report;
   // No limit: training is the bottleneck behind the first answers.
-  CHECK(wall_ms(0, 60, 60, &report) == doctest::Approx(20 + 10 * 10));
+  CHECK(simulated_ms(0, 60, 60, &report) == doctest::Approx(20 + 10 * 10));
   CHECK(report.byte_wait == 0ns);
   CHECK(report.peak_bytes == 0);
   // One at a time.
-  CHECK(wall_ms(100, 60, 60, &report) == doctest::Approx(10 * 30));
+  CHECK(simulated_ms(100, 60, 60, &report) == doctest::Approx(10 * 30));
   CHECK(report.byte_wait > 0ns);
   CHECK(report.peak_bytes == 60);
   // The teacher gives back 50 of 60: the next batch's 60 fit beside the 10 that are left.
-  CHECK(wall_ms(100, 60, 10, &report) == doctest::Approx(10 * 20 + 10));
+  CHECK(simulated_ms(100, 60, 10, &report) == doctest::Approx(10 * 20 + 10));
   CHECK(report.peak_bytes == 70);
   // Two at a time.
-  CHECK(wall_ms(120, 60, 60) < 10 * 30 - 50);
+  CHECK(simulated_ms(120, 60, 60) < 10 * 30 - 50);
 }
 
 TEST_CASE("the oldest batch is let in though it alone is too large") {
   RunReport report;
-  CHECK(wall_ms(100, 1000, 1000, &report) == doctest::Approx(10 * 30));
+  CHECK(simulated_ms(100, 1000, 1000, &report) == doctest::Approx(10 * 30));
   CHECK(report.peak_bytes == 1000);
 }
 
@@ -101,7 +102,7 @@ TEST_CASE("whatever batches need and however long they take: in order, each once
       const auto outcome = run_with({.depth = 5, .threads = e.threads, .executor = e.executor, .depth_bytes = kLimit}, kBatches, reserved, left,
                                     [=](std::uint64_t n) { return std::chrono::microseconds(draw(2, n, 400)); }, [=](std::uint64_t n) { return std::chrono::microseconds(draw(3, n, 200)); });
       REQUIRE(outcome.report.status == RunReport::Status::finished);
-      CHECK(outcome.sunk == in_order);
+      CHECK(outcome.batches == in_order);
       CHECK(outcome.report.peak_bytes <= 1500);
       CHECK(outcome.report.peak_bytes > 500);
     }
