@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <mutex>
 
+#include "graph/detail/spin_lock.hpp"
 #include "graph/engine.hpp"
 
 namespace pipestill::graph::detail {
@@ -39,7 +40,7 @@ class Tally {
   /// A message begins. Returns when its predecessors had all arrived (`arrived` itself where order does not matter).
   /// Tombstones are not counted, and only keep the order's clock going.
   Clock::Time begin(Clock::Time arrived, bool is_in_sequence, Clock::Time now, bool is_counted) {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(lock_);
     if (arrived > latest_arrival_) latest_arrival_ = arrived;
     ++begun_;
     if (is_counted && in_service_++ == 0) busy_since_ = now;
@@ -47,7 +48,7 @@ class Tally {
     return is_in_sequence ? std::max(arrived, std::min(latest_arrival_, now)) : arrived;
   }
   void end(const StageSpan& span, bool is_counted) {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(lock_);
     ++passed_;
     if (!is_counted) return;
     latest_end_ = std::max(latest_end_, span.ended);  // ends are told in any order
@@ -61,19 +62,19 @@ class Tally {
   }
 
   [[nodiscard]] StageReport report(const std::string& name) const {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(lock_);
     return {name, messages_, busy_, service_, order_wait_, version_wait_, limit_wait_, histogram_.quantile(0.50), histogram_.quantile(0.99)};
   }
   struct Counts {
     std::uint64_t begun = 0, passed = 0;
   };
   [[nodiscard]] Counts counts() const {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(lock_);
     return {begun_, passed_};
   }
 
  private:
-  mutable std::mutex mutex_;  // guards all below
+  mutable SpinLock lock_;  // guards all below
   Clock::Time latest_arrival_{}, latest_end_{}, busy_since_{};
   std::uint64_t begun_ = 0, passed_ = 0, messages_ = 0, in_service_ = 0;
   std::chrono::nanoseconds busy_{}, service_{}, order_wait_{}, version_wait_{}, limit_wait_{};
