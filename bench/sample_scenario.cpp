@@ -90,21 +90,9 @@ int run_sample(const SampleArguments& arguments) {
     }
   }
   ReferenceRate reference;
-  std::vector<Measure> measures;
-  for (std::size_t i = 0; i < batches.size(); ++i) {
-    measures.push_back([&, i]() -> Result<void> {
-      return batches[i].step(arguments.seconds).map([&, i](const Taken& taken) {
-        timings[i].add(taken);
-        timings[i].measure_products(arguments.seconds / 4);
-      });
-    });
-  }
-  measures.push_back([&]() -> Result<void> {
-    reference.measure(arguments.seconds / 4);
-    return {};
-  });
   const ForeignLoad load;
-  if (auto measured = interleave(arguments.repetitions, measures); !measured) return refuse(measured.error());
+  const auto take = [&](std::size_t i) { return batches[i].step(arguments.seconds); };
+  if (auto measured = measure_in_turn(arguments.repetitions, arguments.seconds, timings, reference, take); !measured) return refuse(measured.error());
   auto facts = context(load);
   for (const auto& [key, value] : sessions.front()->identity()) facts[key] = value;
   for (const auto& session : sessions) {
@@ -120,9 +108,8 @@ int run_sample(const SampleArguments& arguments) {
   }
   fmt::print("Decode steps at positions {} to {}, through the sampling port, one compute thread; median (min to max) of {}\n\n", kPromptTokens,
              kPromptTokens + kDecodeSteps - 1, arguments.repetitions);
-  StepTiming::print_header();
-  for (const auto& timing : timings) timing.print(rate.median);
-  fmt::print("\n{}{}", reference.line(), context_line(facts));
+  print_steps(timings, reference);
+  fmt::print("{}", context_line(facts));
   return 0;
 }
 

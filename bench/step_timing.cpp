@@ -54,4 +54,29 @@ std::string ReferenceRate::line() const {
                      p.rows, p.in, p.out, to_text(gflops(), 1));
 }
 
+Result<void> measure_in_turn(std::size_t repetitions, double seconds, std::vector<StepTiming>& timings, ReferenceRate& reference,
+                             const std::function<Result<Taken>(std::size_t)>& take) {
+  const double of_products = seconds / 4;
+  std::vector<Measure> measures;
+  for (std::size_t i = 0; i < timings.size(); ++i) {
+    measures.push_back([&, i]() -> Result<void> {
+      return take(i).map([&, i](const Taken& taken) {
+        timings[i].add(taken);
+        timings[i].measure_products(of_products);
+      });
+    });
+  }
+  measures.push_back([&]() -> Result<void> {
+    reference.measure(of_products);
+    return {};
+  });
+  return interleave(repetitions, measures);
+}
+
+void print_steps(const std::vector<StepTiming>& timings, const ReferenceRate& reference) {
+  StepTiming::print_header();
+  for (const auto& timing : timings) timing.print(reference.gflops().median);
+  fmt::print("\n{}", reference.line());
+}
+
 }  // namespace pipestill::bench

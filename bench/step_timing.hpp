@@ -53,4 +53,10 @@ class ReferenceRate {
   std::vector<double> gflops_;
 };
 
+/// Takes every step `repetitions` times in turn, by `take`(its place in `timings`), and with each its products alone; between them the reference.
+[[nodiscard]] Result<void> measure_in_turn(std::size_t repetitions, double seconds, std::vector<StepTiming>& timings, ReferenceRate& reference,
+                                           const std::function<Result<Taken>(std::size_t)>& take);
+/// The table of `timings`, and the reference below it.
+void print_steps(const std::vector<StepTiming>& timings, const ReferenceRate& reference);
+
 }  // namespace pipestill::bench

@@ -74,21 +74,9 @@ int run_train(const TrainArguments& arguments) {
                          training_products(model.config, arguments.rows * kRowPositions, arguments.rows * kAnswerTokens));
   }
   ReferenceRate reference;
-  std::vector<Measure> measures;
-  for (std::size_t i = 0; i < steps.size(); ++i) {
-    measures.push_back([&, i]() -> Result<void> {
-      return steps[i].time(arguments.seconds).map([&, i](const Taken& taken) {
-        timings[i].add(taken);
-        timings[i].measure_products(arguments.seconds / 4);
-      });
-    });
-  }
-  measures.push_back([&]() -> Result<void> {
-    reference.measure(arguments.seconds / 4);
-    return {};
-  });
   const ForeignLoad load;
-  if (auto measured = interleave(arguments.repetitions, measures); !measured) return refuse(measured.error());
+  const auto take = [&](std::size_t i) { return steps[i].time(arguments.seconds); };
+  if (auto measured = measure_in_turn(arguments.repetitions, arguments.seconds, timings, reference, take); !measured) return refuse(measured.error());
   auto facts = context(load);
   for (const auto& [key, value] : steps.front().session->identity()) facts[key] = value;
   for (const auto& step : steps) {
@@ -107,9 +95,8 @@ int run_train(const TrainArguments& arguments) {
   }
   fmt::print("forward_backward and optim_step on {} rows of {} positions, {} of them targets, through the training port, one compute thread;\n"
              "tokens are targets; median (min to max) of {}\n\n", arguments.rows, kRowPositions, kAnswerTokens, arguments.repetitions);
-  StepTiming::print_header();
-  for (const auto& timing : timings) timing.print(rate.median);
-  fmt::print("\n{}{}", reference.line(), context_line(facts));
+  print_steps(timings, reference);
+  fmt::print("{}", context_line(facts));
   return 0;
 }
 

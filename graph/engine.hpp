@@ -94,6 +94,8 @@ struct RunReport {
   std::uint64_t retired = 0;
   std::uint64_t completed = 0;  ///< retired by way of every stage; the others are tombstones
   Seq cut;                      ///< batches from here on count as never begun; `admitted` if nothing was cut
+  /// The newest student that was published: how many batches have trained it. Above `cut` where a stage behind training failed, which had more in flight.
+  Version version;
   std::optional<Failure> failure = std::nullopt;
   std::vector<Failure> close_failures = {};     ///< sessions that did not close cleanly
   std::vector<StageReport> stages = {};         ///< in the flow's order, without the source

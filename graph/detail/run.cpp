@@ -309,6 +309,10 @@ RunReport Run::report() const {
     report.byte_wait = byte_wait_;
     report.peak_bytes = peak_reserved_;
   }
+  {
+    std::lock_guard versions(version_mutex_);
+    report.version = Version{published_};
+  }
   const bool is_whole = admitted_ == retired_ && completed_ == report.cut.value;
   if (report.failure) {
     report.status = RunReport::Status::failed;

@@ -4,6 +4,8 @@
 #include <boost/multiprecision/cpp_int.hpp>
 #include <iterator>
 
+#include "ports/printable.hpp"
+
 namespace pipestill {
 namespace {
 
@@ -30,7 +32,7 @@ BigSeed::BigSeed(std::uint64_t value) : words_{static_cast<std::uint32_t>(value)
 Result<BigSeed> BigSeed::parse(std::string_view decimal) {
   const bool is_number = !decimal.empty() && std::all_of(decimal.begin(), decimal.end(), [](char c) { return c >= '0' && c <= '9'; });
   if (!is_number)
-    return fail(ErrorCode::invalid_input, "a seed is a non-negative whole number in decimal digits, not \"" + std::string(decimal) + "\"");
+    return fail(ErrorCode::invalid_input, "a seed is a non-negative whole number in decimal digits, not \"" + printable(decimal) + "\"");
   Integer value;
   for (const char digit : decimal) value = value * 10 + (digit - '0');  // cpp_int's own reader takes a leading 0 for octal
   BigSeed seed;

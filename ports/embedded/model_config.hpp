@@ -46,7 +46,7 @@ struct ModelConfig {
   bool operator==(const ModelConfig&) const = default;
 };
 
-/// `text` is a config.json; `where` names it in errors. What would change the arithmetic and is not implemented (rotary scaling of other
+/// `text` is a config.json; `where` names it in errors. What would change the arithmetic and is not supported (rotary scaling of other
 /// kinds, biases, sliding windows, quantisation, other activations) is ErrorCode::invalid_input by its name; other keys are ignored.
 [[nodiscard]] Result<ModelConfig> parse_model_config(std::string_view text, const std::string& where);
 [[nodiscard]] Result<ModelConfig> read_model_config(const std::filesystem::path& file);

@@ -1,5 +1,7 @@
 #include "ports/renderer/role_colon.hpp"
 
+#include "ports/printable.hpp"
+
 namespace pipestill {
 namespace {
 
@@ -10,7 +12,7 @@ Result<std::string> capitalized(std::string role) {
   for (std::size_t i = 0; i < role.size(); ++i) {
     char& c = role[i];
     if (static_cast<unsigned char>(c) >= 0x80) {
-      return fail(ErrorCode::invalid_input, "role_colon writes roles in ASCII only, and \"" + role + "\" is not");
+      return fail(ErrorCode::invalid_input, "role_colon writes roles in ASCII only, and \"" + printable(role) + "\" is not");
     }
     if (i == 0 && c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
     if (i > 0 && c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');

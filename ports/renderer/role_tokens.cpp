@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ports/printable.hpp"
 #include "ports/tokenizer/special_tokens.hpp"
 
 namespace pipestill {
@@ -26,7 +27,7 @@ Result<RenderedMessage> RoleTokensRenderer::render(const Message& message) const
   const auto role = tokenizer().special_token("<|" + message.role + "|>");
   if (!role)
     return fail(ErrorCode::invalid_input,
-                "the tokenizer has no special token <|" + message.role + "|> for the role \"" + message.role + "\"");
+                "the tokenizer has no special token <|" + printable(message.role) + "|> for the role \"" + printable(message.role) + "\"");
   auto content = encode(message.content, SpecialText::plain_text);
   if (!content) return fail(std::move(content).error());
   RenderedMessage rendered{.header = {{*role}}, .output = {std::move(*content)}};

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "ports/printable.hpp"
+
 namespace pipestill {
 
 const boost::json::value* SectionReader::find(std::string_view path) const {
@@ -66,7 +68,7 @@ LatencyOptions SectionReader::latency(LatencyOptions defaults) {
   } else if (name == "lognormal") {
     options.distribution = Distribution::lognormal;
   } else if (!name.empty()) {
-    keep_error("latency.distribution", "fixed, uniform or lognormal, not \"" + name + "\"");
+    keep_error("latency.distribution", "fixed, uniform or lognormal, not \"" + printable(name) + "\"");
   }
   options.mean_ms = number("latency.mean_ms", defaults.mean_ms);
   options.min_ms = number("latency.min_ms", defaults.min_ms);

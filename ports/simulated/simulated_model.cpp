@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <bit>
 #include <boost/algorithm/hex.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 #include <cmath>
 #include <pcg_random.hpp>
 #include <system_error>
 
+#include "ports/strict_json.hpp"
 #include "ports/text_file.hpp"
 
 namespace pipestill {
@@ -136,10 +136,10 @@ Result<SimulatedState> SimulatedState::load(const std::filesystem::path& directo
   const std::string place = (directory / kFileName).string();
   const auto text = read_text_file(place);
   if (!text) return fail(text.error());
-  json::error_code ec;
-  const json::value document = json::parse(*text, ec);
-  const json::object* object = document.if_object();
-  if (ec || !object) return fail(ErrorCode::invalid_input, place + ": expected a JSON object");
+  const auto document = parse_strict_json(*text, place);
+  if (!document) return fail(document.error());
+  const json::object* object = document->if_object();
+  if (!object) return fail(ErrorCode::invalid_input, place + ": expected a JSON object");
   SimulatedState state;
   const auto weights = parse_digest(*object, "weights", place);
   if (!weights) return fail(weights.error());

@@ -425,6 +425,7 @@ class Rig {
     }
     if (spec_.staleness) {
       require(snapshots_.peak() <= static_cast<int>(*spec_.staleness) + 2, number(static_cast<std::uint64_t>(snapshots_.peak())) + " snapshots lived at once, beside evaluations");
+      require(report.version.value + 1 == states_.size(), "the report's version of the student is " + number(report.version.value) + ", and it was trained on " + number(states_.size() - 1) + " batches");
       student_.reset();
       require(snapshots_.live() == 0, "a snapshot outlives the run");
     }

@@ -6,32 +6,19 @@
 #include <boost/json.hpp>
 #include <cstdio>
 #include <fstream>
-#include <future>
 #include <iterator>
 #include <memory>
 #include <string>
 
 #include "ports/training/torch_training_client.hpp"
+#include "tests/oracles/values.hpp"
 
 using namespace pipestill;
+using oracles::value_of;
+using oracles::value_of_call;
 namespace json = boost::json;
 
 namespace {
-
-template <class T>
-T value_of(Result<T> result) {
-  if (result) return std::move(*result);
-  std::fprintf(stderr, "oracle-train-step: %s\n", result.error().message.c_str());
-  std::exit(1);
-}
-
-template <class T, class Start>
-T await(Start start) {
-  auto answer = std::make_shared<std::promise<Result<T>>>();
-  auto future = answer->get_future();
-  start(Completion<T>([answer](Result<T> result) { answer->set_value(std::move(result)); }));
-  return value_of(future.get());
-}
 
 Loss read_loss(const json::object& o) {
   const std::string name(o.at("normalization").as_string());
@@ -74,12 +61,12 @@ int main(int argc, char** argv) try {
   for (const auto& datum : batch.at("datums").as_array()) datums.push_back(read_datum(datum.as_object()));
 
   const auto client = value_of(make_torch_training_client({}));
-  const auto student = await<std::unique_ptr<TrainingSession>>([&](auto done) { client->start_session({argv[1], ""}, 0, {}, done); });
+  const auto student = value_of_call<std::unique_ptr<TrainingSession>>([&](auto done) { client->start_session({argv[1], ""}, 0, {}, done); });
   const auto loss = read_loss(batch.at("loss").as_object());
-  auto metrics = await<ForwardBackwardOutput>([&](auto done) { student->forward_backward(datums, loss, {}, done); }).metrics;
+  auto metrics = value_of_call<ForwardBackwardOutput>([&](auto done) { student->forward_backward(datums, loss, {}, done); }).metrics;
   const auto adam = read_adam(batch.at("adam").as_object());
-  metrics.merge(await<OptimStepOutput>([&](auto done) { student->optim_step(adam, {}, done); }).metrics);
-  await<std::monostate>([&](auto done) { student->save_state(argv[3], {}, done); });
+  metrics.merge(value_of_call<OptimStepOutput>([&](auto done) { student->optim_step(adam, {}, done); }).metrics);
+  value_of_call<std::monostate>([&](auto done) { student->save_state(argv[3], {}, done); });
   std::puts(json::serialize(json::value_from(metrics)).c_str());
   return 0;
 } catch (const std::exception& e) {

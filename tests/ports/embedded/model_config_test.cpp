@@ -80,7 +80,7 @@ TEST_CASE("rotary scaling is read by the old keys and by the new one, and surviv
   for (const auto& config : {of_llama32, newer}) CHECK(value_of(parse_model_config(to_json(config), "x")) == config);
 }
 
-TEST_CASE("rotary scaling that is not implemented, not whole or contradicts itself is refused by name") {
+TEST_CASE("rotary scaling that is not supported, not whole or contradicts itself is refused by name") {
   const auto refusal = [](const char* key, const char* value) {
     const auto config = parse_model_config(changed(key, value), "here/config.json");
     REQUIRE_MESSAGE(!config, value);
