@@ -42,12 +42,12 @@ class TimerQueue {
 
 // Shared with the thread: a timer may hold the last reference to the clock, which then dies on that very thread.
 struct SystemClock::Timers {
-  void run(const std::stop_token& stop) {
+  void run() {
 #ifdef __linux__
     prctl(PR_SET_TIMERSLACK, 1);  // of this thread: by default the kernel lets every timer be 50 µs late
 #endif
     std::unique_lock lock(mutex);
-    while (!stop.stop_requested()) {
+    while (!is_over) {
       if (queue.empty()) {
         changed.wait(lock);
       } else if (const auto due = start + queue.earliest(); std::chrono::steady_clock::now() < due) {
@@ -62,23 +62,22 @@ struct SystemClock::Timers {
     }
   }
   const std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
-  std::mutex mutex;  // guards queue, is_over and the start of thread
+  std::mutex mutex;  // guards all below
   std::condition_variable changed;
   TimerQueue queue;
-  std::jthread thread;
-  bool is_over = false;  // the clock is dying: no new timers
+  std::thread thread;
+  bool is_over = false;  // the clock is dying: no new timers, and the thread ends
 };
 
 SystemClock::SystemClock() : timers_(std::make_shared<Timers>()), start_(timers_->start) {}
 
 SystemClock::~SystemClock() {
-  std::unique_lock lock(timers_->mutex);  // so that the request is not between the thread's check and its wait
+  std::unique_lock lock(timers_->mutex);
   timers_->is_over = true;
   auto thread = std::move(timers_->thread);
   auto dropped = std::exchange(timers_->queue, {});
   lock.unlock();
   if (!thread.joinable()) return;
-  thread.request_stop();
   timers_->changed.notify_all();
   if (thread.get_id() == std::this_thread::get_id()) thread.detach();  // it ends when the timer that brought us here returns
   else thread.join();
@@ -89,7 +88,7 @@ void SystemClock::call_at(Time when, std::function<void()> f) {
     std::lock_guard lock(timers_->mutex);
     if (timers_->is_over) return;
     timers_->queue.push(when, std::move(f));
-    if (!timers_->thread.joinable()) timers_->thread = std::jthread([t = timers_](const std::stop_token& stop) { t->run(stop); });
+    if (!timers_->thread.joinable()) timers_->thread = std::thread([t = timers_] { t->run(); });
   }
   timers_->changed.notify_one();
 }

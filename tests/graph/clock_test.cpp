@@ -2,9 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <future>
 #include <thread>
 #include <vector>
+
+#include "tests/laws/watchdog.hpp"
 
 using namespace pipestill;
 using namespace std::chrono_literals;
@@ -59,6 +62,24 @@ TEST_CASE("a system clock that dies drops its pending timers") {
     clock.call_at(clock.now() + 1h, [&] { has_run = true; });
   }
   CHECK_FALSE(has_run);
+}
+
+TEST_CASE("a system clock dies at once, whatever its thread is just about to do") {
+  const laws::Watchdog watchdog([] { return std::string("a clock does not die"); });
+  // More threads than cores, so that some are interrupted in the middle of it.
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 6; ++t) {
+    threads.emplace_back([] {
+      for (int k = 0; k < 1000; ++k) {
+        std::atomic<bool> has_run{false};
+        SystemClock clock;
+        clock.call_at({}, [&] { has_run = true; });
+        while (!has_run) std::this_thread::yield();
+        ++laws::Watchdog::moves;
+        for (int spin = k % 100; spin > 0; --spin) has_run.load();  // until its thread looks for the next timer, or waits for one
+      }
+    });
+  }
 }
 
 TEST_CASE("a system clock may die on its own thread, when a timer held the last reference") {

@@ -37,7 +37,7 @@ killer() {
   local binary status
   for binary in "$@"; do
     status=0
-    timeout 300 "$scratch/build/bin/$binary" --abort-after=1 --no-colors=true >"$scratch/test.log" 2>&1 || status=$?
+    timeout 180 "$scratch/build/bin/$binary" --abort-after=1 --no-colors=true >"$scratch/test.log" 2>&1 || status=$?
     [ "$status" -eq 0 ] && continue
     if [ "$status" -eq 124 ]; then echo "$binary: hangs"
     else echo "$binary: $(sed -n 's/^TEST CASE:  //p' "$scratch/test.log" | tail -n 1)"
