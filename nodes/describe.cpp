@@ -334,7 +334,22 @@ Description describe_student() {
                     .type = Type::string,
                     .default_value = R"("role_colon")",
                     .help = "how a conversation becomes tokens",
-                    .choices = names_of(Renderer::describe_all())}}};
+                    .choices = names_of(Renderer::describe_all())},
+                   {.name = "student.renderer_options.strip_thinking_from_history",
+                    .type = Type::boolean,
+                    .default_value = "null",
+                    .help = "whether thinking in earlier answers is left out; null: as the renderer does (the option is qwen3's, deepseekv3's and kimi_k2's)",
+                    .is_nullable = true},
+                   {.name = "student.renderer_options.system_role_as_user",
+                    .type = Type::boolean,
+                    .default_value = "null",
+                    .help = "whether deepseekv3 writes system messages behind the first as the user's; null: they are refused",
+                    .is_nullable = true},
+                   {.name = "student.renderer_options.current_date",
+                    .type = Type::string,
+                    .default_value = "null",
+                    .help = "YYYY-MM-DD, the date in the system message of gpt_oss_*_reasoning, which need it: the day of the run would change its bytes",
+                    .is_nullable = true}}};
 }
 
 }  // namespace pipestill
