@@ -14,7 +14,6 @@ class StageTrace final : public graph::Trace {
   explicit StageTrace(std::shared_ptr<Telemetry> telemetry)
       : telemetry_(std::move(telemetry)), has_spans_(telemetry_->wants_spans()), has_events_(telemetry_->wants_stage_events()) {}
 
-
   void started(std::string_view stage, graph::Seq seq, Clock::Time at) noexcept override;
   void ended(const graph::StageSpan& span) noexcept override;
   void failed(const graph::StageSpan& span, const Error& error) noexcept override;

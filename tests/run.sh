@@ -4,9 +4,10 @@
 #   core      a clean build of everything but the embedded models, timed; no tests
 #   tsan      thread sanitizer over everything that needs neither oneTBB nor libtorch (so not the program)
 #   asan      address and undefined-behaviour sanitizers over everything but libtorch
+#   clang     what is fuzzed, compiled by clang with its sanitizers; the corpora are replayed
 #   release   everything, optimised, with all tests
-#   --all     these four, in this order: what CI runs
-#   fuzz      ten minutes of libFuzzer for each parser (clang)
+#   --all     these five, in this order: what CI runs
+#   fuzz      ten minutes of libFuzzer for each parser
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,10 +15,10 @@ export CCACHE_DEPEND=1  # what ccache does not have yet is not preprocessed twic
 
 parts=("$@")
 [ $# -gt 0 ] || parts=(release)
-[ "${1:-}" != --all ] || parts=(core tsan asan release)
+[ "${1:-}" != --all ] || parts=(core tsan asan clang release)
 for part in "${parts[@]}"; do
   case "$part" in
-    core|tsan|asan|release|fuzz) ;;
+    core|tsan|asan|clang|release|fuzz) ;;
     -h|--help) sed -n '2,/^set/s/^# //p' "$0"; exit 0 ;;
     *) echo "run.sh: there is no part $part (see tests/run.sh --help)" >&2; exit 2 ;;
   esac
@@ -27,9 +28,10 @@ done
 say() { awk -v part="$1" -v what="$2" -v s="$3" 'BEGIN { printf "run.sh: %s: %s in %.1f minutes (%d s)\n", part, what, s / 60, s }'; }
 
 build() {  # PART
-  local begin=$SECONDS
-  cmake --preset "$1" >/dev/null
-  cmake --build --preset "$1"
+  local begin=$SECONDS preset=$1
+  [ "$1" != clang ] || preset=fuzz
+  cmake --preset "$preset" >/dev/null
+  cmake --build --preset "$preset"
   say "$1" built $((SECONDS - begin))
 }
 
@@ -49,6 +51,9 @@ run_part() {
 }
 
 for part in "${parts[@]}"; do
-  examples/install_packages.sh "$([ "$part" = fuzz ] && echo fuzz || echo tests)"
+  case "$part" in
+    clang|fuzz) examples/install_packages.sh fuzz ;;
+    *) examples/install_packages.sh tests ;;
+  esac
   run_part "$part"
 done

@@ -51,10 +51,12 @@ Result<double> AdamW<T>::step(std::vector<T>& weights, const std::vector<T>& gra
   const auto correction = [this](double beta) { return static_cast<T>(1 / (1 - std::pow(beta, static_cast<double>(steps)))); };
   const bool is_clipped = params.grad_clip_norm > 0 && norm > params.grad_clip_norm;
   const kernels::AdamStep<T> step{.learning_rate = static_cast<T>(params.learning_rate),
+                                  .eps = static_cast<T>(params.eps),
+                                  .keep = static_cast<T>(1 - params.learning_rate * params.weight_decay),
                                   .beta1 = static_cast<T>(params.beta1),
                                   .beta2 = static_cast<T>(params.beta2),
-                                  .eps = static_cast<T>(params.eps),
-                                  .weight_decay = static_cast<T>(params.weight_decay),
+                                  .rest1 = static_cast<T>(1 - params.beta1),
+                                  .rest2 = static_cast<T>(1 - params.beta2),
                                   .correction1 = correction(params.beta1),
                                   .correction2 = correction(params.beta2),
                                   .gradient_scale = is_clipped ? static_cast<T>(params.grad_clip_norm / norm) : T(1)};

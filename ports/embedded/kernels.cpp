@@ -192,13 +192,12 @@ PIPESTILL_INLINE double sum_of_squares_body(const T* x, std::int64_t n) {
 template <class T>
 PIPESTILL_INLINE void adamw_body(T* weights, const T* gradient, T* m, T* v, std::int64_t n, const AdamStep<T>& step) {
   const AdamStep<T> s = step;
-  const T keep = T(1) - s.learning_rate * s.weight_decay;
 #pragma omp simd
   for (std::int64_t i = 0; i < n; ++i) {  // no sums here: every element is on its own
     const T g = gradient[i] * s.gradient_scale;
-    m[i] = s.beta1 * m[i] + (T(1) - s.beta1) * g;
-    v[i] = s.beta2 * v[i] + (T(1) - s.beta2) * g * g;
-    weights[i] = weights[i] * keep - s.learning_rate * (m[i] * s.correction1) / (std::sqrt(v[i] * s.correction2) + s.eps);
+    m[i] = s.beta1 * m[i] + s.rest1 * g;
+    v[i] = s.beta2 * v[i] + s.rest2 * g * g;
+    weights[i] = weights[i] * s.keep - s.learning_rate * (m[i] * s.correction1) / (std::sqrt(v[i] * s.correction2) + s.eps);
   }
 }
 

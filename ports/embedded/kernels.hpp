@@ -72,7 +72,10 @@ double sum_of_squares(const double* x, std::int64_t n);
 /// One AdamW step over flat arrays, after the gradient is multiplied by gradient_scale.
 template <class T>
 struct AdamStep {
-  T learning_rate, beta1, beta2, eps, weight_decay;
+  T learning_rate, eps;
+  T keep;                      ///< 1 - learning_rate * weight_decay; this and what follows rounded once, from double
+  T beta1, beta2;
+  T rest1, rest2;              ///< 1 - beta
   T correction1, correction2;  ///< 1 / (1 - beta^step)
   T gradient_scale;
 };

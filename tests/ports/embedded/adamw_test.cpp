@@ -120,15 +120,14 @@ TEST_CASE("a step in float32 is the one in double, to the roundings of its formu
       const double correction1 = 1 / (1 - std::pow(params.beta1, steps)), correction2 = 1 / (1 - std::pow(params.beta2, steps));
       for (std::size_t i = 0; i < kSize; ++i) {
         const double g = scale * gradient[i];
-        // Every operation errs by u of its result, and beta by u of itself, which is beta u / (1 - beta) of 1 - beta.
-        const double m_error =
-            2 * u * std::abs(params.beta1 * m[i]) + 4 * u * std::abs((1 - params.beta1) * g) + u * std::abs(g) + u * std::abs(wide.m[i]);
-        const double v_error = 2 * u * params.beta2 * v[i] + 7 * u * (1 - params.beta2) * g * g + u * g * g + u * wide.v[i];
+        // Every operation errs by u of its result, and every constant by u of itself; 1 - beta and 1 - learning_rate * weight_decay are constants.
+        const double m_error = 2 * u * std::abs(params.beta1 * m[i]) + 5 * u * std::abs((1 - params.beta1) * g) + u * std::abs(wide.m[i]);
+        const double v_error = 2 * u * params.beta2 * v[i] + 9 * u * (1 - params.beta2) * g * g + u * wide.v[i];
         const double root = std::sqrt(wide.v[i] * correction2), divisor = root + params.eps;
         const double move = params.learning_rate * std::abs(wide.m[i]) * correction1 / divisor;
         const double move_error =
             params.learning_rate * correction1 * m_error / divisor + move * ((wide.v[i] > 0 ? v_error / (2 * wide.v[i]) : 0) + 8 * u);
-        const double bound = move_error + 3 * u * std::abs(before[i]) + u * std::abs(weights[i]) + 1e-40;
+        const double bound = move_error + 2 * u * std::abs(before[i]) + u * std::abs(weights[i]) + 1e-40;
         worst = std::max(worst, std::abs(static_cast<double>(narrow_weights[i]) - weights[i]) / bound);
         worst = std::max(worst, std::abs(static_cast<double>(narrow.m[i]) - wide.m[i]) / (m_error + 1e-40));
         worst = std::max(worst, std::abs(static_cast<double>(narrow.v[i]) - wide.v[i]) / (v_error + 1e-40));
