@@ -19,6 +19,7 @@
 #include "ports/printable.hpp"
 #include "ports/renderer/recommended.hpp"
 #include "ports/renderer/render_case.hpp"
+#include "ports/renderer/renderer.hpp"
 #include "ports/strict_json.hpp"
 #include "ports/text_file.hpp"
 
@@ -61,7 +62,7 @@ struct RenderTask {
 };
 
 /// The conversation, as a list of messages or in an object's `messages`, with what --renderer or --model says.
-Result<RenderTask> task_of(const RenderArguments& arguments) {
+Result<RenderTask> task_of(const RenderArguments& arguments, const std::shared_ptr<const Tokenizer>& tokenizer) {
   const auto text = read_text_file(arguments.conversation, kMaxJsonBytes);
   if (!text) return fail(text.error());
   auto document = parse_strict_json(*text, arguments.conversation);
@@ -69,7 +70,9 @@ Result<RenderTask> task_of(const RenderArguments& arguments) {
   boost::json::value messages = *document;
   if (const auto* object = document->if_object()) {
     const auto* found = object->if_contains("messages");
-    if (!found) return fail(ErrorCode::invalid_input, arguments.conversation + " holds no `messages`; expected a list of messages, or an object with one");
+    if (!found)
+      return fail(ErrorCode::invalid_input,
+                  arguments.conversation + " holds no `messages`; expected a list of messages, or an object with one");
     messages = *found;
   }
   std::string renderer, why;
@@ -84,14 +87,19 @@ Result<RenderTask> task_of(const RenderArguments& arguments) {
   } else {
     return fail(ErrorCode::invalid_input, "--renderer or --model is missing: one of them says which format the conversation is written in");
   }
-  boost::json::object options, args;
-  if (arguments.keep_thinking) options["strip_thinking_from_history"] = false;
-  if (arguments.system_as_user) options["system_role_as_user"] = true;
-  if (arguments.current_date) options["current_date"] = *arguments.current_date;
-  if (!arguments.current_date && renderer.starts_with("gpt_oss_") && renderer != "gpt_oss_no_sysprompt") {
-    options["current_date"] = today();
+  RendererOptions options{.current_date = arguments.current_date};
+  if (arguments.keep_thinking) options.strip_thinking_from_history = false;
+  if (arguments.system_as_user) options.system_role_as_user = true;
+  if (!options.current_date && renderer.starts_with("gpt_oss_") && renderer.ends_with("_reasoning")) {
+    options.current_date = today();
     why += ", with the date of today for want of --current-date";
   }
+  // Here, so that what is wrong with them is not put down to the conversation.
+  if (auto made = Renderer::make(renderer, tokenizer, options); !made) return fail(std::move(made).error());
+  boost::json::object given, args;
+  if (options.strip_thinking_from_history) given["strip_thinking_from_history"] = *options.strip_thinking_from_history;
+  if (options.system_role_as_user) given["system_role_as_user"] = *options.system_role_as_user;
+  if (options.current_date) given["current_date"] = *options.current_date;
   // A conversation that waits for an answer is a prompt.
   const auto* list = messages.if_array();
   const auto* last = list && !list->empty() ? list->back().if_object() : nullptr;
@@ -102,7 +110,7 @@ Result<RenderTask> task_of(const RenderArguments& arguments) {
   why += is_prompt ? "; a prompt, on which nothing is trained" : "; trained: " + arguments.train_on_what.value_or("last_assistant_message");
   return RenderTask{{{"kind", is_prompt ? "generation_prompt" : "supervised"},
                      {"renderer", renderer},
-                     {"renderer_options", std::move(options)},
+                     {"renderer_options", std::move(given)},
                      {"messages", std::move(messages)},
                      {"args", std::move(args)}},
                     std::move(why)};
@@ -148,8 +156,9 @@ int run_render(const RenderArguments& arguments) {
     if (!arguments.conversation.empty()) return report({ErrorCode::invalid_input, "--jsonl reads standard input; leave CONVERSATION out"});
     return run_lines(*tokenizer);
   }
-  if (arguments.conversation.empty()) return report({ErrorCode::invalid_input, "CONVERSATION is missing: a JSON file with a list of messages, or --jsonl"});
-  const auto task = task_of(arguments);
+  if (arguments.conversation.empty())
+    return report({ErrorCode::invalid_input, "CONVERSATION is missing: a JSON file with a list of messages, or --jsonl"});
+  const auto task = task_of(arguments, *tokenizer);
   if (!task) return report(task.error());
   const auto answer = answer_render_case(task->question, arguments.conversation, *tokenizer);
   if (!answer) return report(answer.error());
@@ -175,7 +184,8 @@ void add_render(CLI::App& program, Action& action) {
   auto* by_name = command.add_option("--renderer", arguments->renderer, "The format, by name (pipestill describe lists them)");
   command.add_option("--model", arguments->model, "The format that is recommended for this model, e.g. Qwen/Qwen3-8B")->excludes(by_name);
   command.add_option("--train-on-what", arguments->train_on_what,
-                     "last_assistant_message (default, if the last message is the assistant's), last_assistant_turn, all_assistant_messages, all_messages, "
+                     "last_assistant_message (default, if the last message is the assistant's), last_assistant_turn, "
+                     "all_assistant_messages, all_messages, "
                      "all_tokens, all_user_and_system_messages or customized");
   command.add_flag("--prompt", arguments->prompt, "The prompt for the next answer, instead of an example (default, if it is not answered)");
   command.add_flag("--keep-thinking", arguments->keep_thinking, "Keep the thinking in earlier answers");
@@ -183,10 +193,12 @@ void add_render(CLI::App& program, Action& action) {
   command.add_option("--current-date", arguments->current_date, "YYYY-MM-DD, for formats that say it (default: today)");
   command.add_flag("--json", arguments->json, "Print one JSON object: text, tokens, chunk lengths, weights, spans");
   command.add_flag("--jsonl", arguments->jsonl,
-                   "Read questions from standard input, an object a line with kind, renderer, renderer_options, messages or response_tokens, and args; write "
+                   "Read questions from standard input, an object a line with kind, renderer, renderer_options, messages or "
+                   "response_tokens, and args; write "
                    "an answer a line");
-  command.footer("What is trained is green on a terminal and stands in ⟦ ⟧ elsewhere, or where NO_COLOR is set.\n"
-                 "Example: pipestill render conversation.json --tokenizer examples/tasks/teacher --renderer role_tokens");
+  command.footer(
+      "What is trained is green on a terminal and stands in ⟦ ⟧ elsewhere, or where NO_COLOR is set.\n"
+      "Example: pipestill render conversation.json --tokenizer examples/tasks/teacher --renderer role_tokens");
   command.callback([arguments, &action] { action = [arguments] { return run_render(*arguments); }; });
 }
 

@@ -127,11 +127,11 @@ struct UnparsedToolCall {
 struct Message {
   std::string role = {};
   MessageContent content = {};
-  std::vector<ToolCall> tool_calls = {};                       ///< the assistant's
-  std::vector<UnparsedToolCall> unparsed_tool_calls = {};      ///< of a parsed answer; no format writes them
-  std::optional<bool> trainable = std::nullopt;                ///< for TrainOnWhat::customized alone
-  std::optional<std::string> tool_call_id = std::nullopt;      ///< of a tool's message: the call that it answers
-  std::optional<std::string> name = std::nullopt;              ///< of a tool's message: the tool
+  std::vector<ToolCall> tool_calls = {};                   ///< the assistant's
+  std::vector<UnparsedToolCall> unparsed_tool_calls = {};  ///< of a parsed answer; no format writes them
+  std::optional<bool> trainable = std::nullopt;            ///< for TrainOnWhat::customized alone
+  std::optional<std::string> tool_call_id = std::nullopt;  ///< of a tool's message: the call that it answers
+  std::optional<std::string> name = std::nullopt;          ///< of a tool's message: the tool
   bool operator==(const Message&) const = default;
 };
 

@@ -23,7 +23,8 @@ struct TextBlock {
   std::string_view body = {};
 };
 /// The first one at or behind `from`: the regular expression `open(.*?)close`, with . for every character.
-[[nodiscard]] std::optional<TextBlock> find_block(std::string_view text, std::string_view open, std::string_view close, std::size_t from = 0);
+[[nodiscard]] std::optional<TextBlock> find_block(std::string_view text, std::string_view open, std::string_view close,
+                                                  std::size_t from = 0);
 
 /// find_block() from 0 and then from ever further on; it does not search again for what it found, or did not find, before.
 class BlockFinder {

@@ -20,8 +20,9 @@ Result<void> check_marks(std::span<const Message> messages, TrainOnWhat train_on
   for (std::size_t i = 0; i < messages.size(); ++i) {
     if (messages[i].trainable.has_value() == are_wanted) continue;
     return fail(ErrorCode::invalid_input,
-                std::string(kMarks) + (are_wanted ? "train_on_what customized needs `trainable` on every message, and one of role \""
-                                                  : "only train_on_what customized takes `trainable`, which stands on one of role \"") +
+                std::string(kMarks) +
+                    (are_wanted ? "train_on_what customized needs `trainable` on every message, and one of role \""
+                                : "only train_on_what customized takes `trainable`, which stands on one of role \"") +
                     printable(messages[i].role) + (are_wanted ? "\" has none" : "\""));
   }
   return {};
@@ -31,13 +32,19 @@ Result<void> check_marks(std::span<const Message> messages, TrainOnWhat train_on
 bool is_trained(std::span<const Message> messages, std::size_t i, std::size_t last_turn, TrainOnWhat train_on) {
   const Message& message = messages[i];
   switch (train_on) {
-    case TrainOnWhat::last_assistant_message: return i + 1 == messages.size() && is_assistants(message);
-    case TrainOnWhat::last_assistant_turn: return i >= last_turn && is_assistants(message);
-    case TrainOnWhat::all_assistant_messages: return is_assistants(message);
+    case TrainOnWhat::last_assistant_message:
+      return i + 1 == messages.size() && is_assistants(message);
+    case TrainOnWhat::last_assistant_turn:
+      return i >= last_turn && is_assistants(message);
+    case TrainOnWhat::all_assistant_messages:
+      return is_assistants(message);
     case TrainOnWhat::all_messages:
-    case TrainOnWhat::all_tokens: return true;
-    case TrainOnWhat::all_user_and_system_messages: return is_users(message) || message.role == "system";
-    case TrainOnWhat::customized: return message.trainable.value_or(false);
+    case TrainOnWhat::all_tokens:
+      return true;
+    case TrainOnWhat::all_user_and_system_messages:
+      return is_users(message) || message.role == "system";
+    case TrainOnWhat::customized:
+      return message.trainable.value_or(false);
   }
   return false;
 }
@@ -110,8 +117,9 @@ Result<void> AssembledRenderer::mask_prompt(std::span<const Message> messages, T
   if (asked.size() <= shown.size() && std::equal(asked.begin(), asked.end(), shown.begin())) {
     std::fill_n(example.weights.begin(), asked.size(), 0.0f);
   } else if (disables_thinking()) {
-    return fail(ErrorCode::invalid_input, name() + " asks for answers without thinking, and the last answer of this conversation is not one "
-                                                   "that follows its prompt: it holds thinking, or its turn more than one message");
+    return fail(ErrorCode::invalid_input, name() +
+                                              " asks for answers without thinking, and the last answer of this conversation is not one "
+                                              "that follows its prompt: it holds thinking, or its turn more than one message");
   }
   return {};
 }
@@ -155,11 +163,17 @@ Result<std::vector<SupervisedExample>> AssembledRenderer::build_supervised_examp
   }
   std::size_t first = 0;
   switch (train_on) {
-    case TrainOnWhat::last_assistant_message: first = messages.empty() ? 0 : messages.size() - 1; break;
-    case TrainOnWhat::last_assistant_turn: first = turn_start(messages); break;
-    case TrainOnWhat::all_assistant_messages: break;
+    case TrainOnWhat::last_assistant_message:
+      first = messages.empty() ? 0 : messages.size() - 1;
+      break;
+    case TrainOnWhat::last_assistant_turn:
+      first = turn_start(messages);
+      break;
+    case TrainOnWhat::all_assistant_messages:
+      break;
     default:
-      return fail(ErrorCode::invalid_input, std::string(kMode) + name() + " needs an example of its own for each answer, and " + name_of(train_on) +
+      return fail(ErrorCode::invalid_input, std::string(kMode) + name() + " needs an example of its own for each answer, and " +
+                                                name_of(train_on) +
                                                 " trains on more than answers; accepted: last_assistant_message, last_assistant_turn, "
                                                 "all_assistant_messages");
   }
@@ -214,9 +228,10 @@ Result<void> check_options(const RendererOptions& options, AcceptedOptions accep
     const char* name;
     bool is_given, is_accepted;
   };
-  const Option all[] = {{"strip_thinking_from_history", options.strip_thinking_from_history.has_value(), accepted.strip_thinking_from_history},
-                        {"system_role_as_user", options.system_role_as_user.has_value(), accepted.system_role_as_user},
-                        {"current_date", options.current_date.has_value(), accepted.current_date}};
+  const Option all[] = {
+      {"strip_thinking_from_history", options.strip_thinking_from_history.has_value(), accepted.strip_thinking_from_history},
+      {"system_role_as_user", options.system_role_as_user.has_value(), accepted.system_role_as_user},
+      {"current_date", options.current_date.has_value(), accepted.current_date}};
   std::string names;
   for (const auto& option : all) {
     if (option.is_accepted) names += (names.empty() ? "" : ", ") + std::string(option.name);

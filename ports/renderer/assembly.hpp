@@ -41,7 +41,8 @@ class AssembledRenderer : public Renderer {
   [[nodiscard]] std::vector<Token> bos_tokens() const final { return bos_; }
 
  protected:
-  AssembledRenderer(std::shared_ptr<const Tokenizer> tokenizer, std::vector<Token> bos) : tokenizer_(std::move(tokenizer)), bos_(std::move(bos)) {}
+  AssembledRenderer(std::shared_ptr<const Tokenizer> tokenizer, std::vector<Token> bos)
+      : tokenizer_(std::move(tokenizer)), bos_(std::move(bos)) {}
 
   [[nodiscard]] virtual Result<RenderedMessage> render(const Message& message, const RenderContext& context) const = 0;
   /// The conversation as it is written, with what a format puts before it.

@@ -10,9 +10,9 @@
 namespace pipestill {
 namespace {
 
-constexpr std::string_view kSentenceEnd = "<｜end▁of▁sentence｜>", kAssistantHeader = "<｜Assistant｜>", kCallsBegin = "<｜tool▁calls▁begin｜>",
-                           kCallsEnd = "<｜tool▁calls▁end｜>", kCallBegin = "<｜tool▁call▁begin｜>", kCallSeparator = "<｜tool▁sep｜>",
-                           kCallEnd = "<｜tool▁call▁end｜>";
+constexpr std::string_view kSentenceEnd = "<｜end▁of▁sentence｜>", kAssistantHeader = "<｜Assistant｜>",
+                           kCallsBegin = "<｜tool▁calls▁begin｜>", kCallsEnd = "<｜tool▁calls▁end｜>", kCallBegin = "<｜tool▁call▁begin｜>",
+                           kCallSeparator = "<｜tool▁sep｜>", kCallEnd = "<｜tool▁call▁end｜>";
 
 const char* deepseek_name(DeepSeekV3Renderer::Variant variant) {
   return variant == DeepSeekV3Renderer::Variant::thinking ? "deepseekv3_thinking" : "deepseekv3";
@@ -95,14 +95,16 @@ Result<std::shared_ptr<const Renderer>> DeepSeekV3Renderer::make(Variant variant
     if (!token) return fail(token.error());
     marks.*mark = *token;
   }
-  return std::shared_ptr<const Renderer>(new DeepSeekV3Renderer(variant, std::move(tokenizer), marks, options.strip_thinking_from_history.value_or(true),
+  return std::shared_ptr<const Renderer>(new DeepSeekV3Renderer(variant, std::move(tokenizer), marks,
+                                                                options.strip_thinking_from_history.value_or(true),
                                                                 options.system_role_as_user.value_or(false)));
 }
 
 Description DeepSeekV3Renderer::describe(Variant variant) {
   return {.name = deepseek_name(variant),
-          .summary = variant == Variant::thinking ? "DeepSeek-V3.1's chat format, with thinking"
-                                                  : "DeepSeek-V3.1's chat format, without thinking (also called deepseekv3_disable_thinking)"};
+          .summary = variant == Variant::thinking
+                         ? "DeepSeek-V3.1's chat format, with thinking"
+                         : "DeepSeek-V3.1's chat format, without thinking (also called deepseekv3_disable_thinking)"};
 }
 
 std::string DeepSeekV3Renderer::name() const { return deepseek_name(variant_); }
@@ -111,7 +113,8 @@ std::string DeepSeekV3Renderer::answer(const Message& message, const RenderConte
   const bool is_headed = !follows_tool(context);
   const auto content = variant_ == Variant::no_thinking && is_headed ? without_thinking(message.content) : message.content;
   std::string text;
-  if (variant_ == Variant::thinking && is_headed && context.is_last && !content.is_empty() && !says_thinking(content)) text = "<think></think>";
+  if (variant_ == Variant::thinking && is_headed && context.is_last && !content.is_empty() && !says_thinking(content))
+    text = "<think></think>";
   if (const auto* whole = content.if_text()) {
     text += *whole;
   } else {
@@ -153,11 +156,12 @@ Result<RenderedMessage> DeepSeekV3Renderer::render(const Message& message, const
       header = "<｜tool▁output▁begin｜>";
       output += "<｜tool▁output▁end｜>";
     } else if (message.role != "system") {
-      return fail(ErrorCode::invalid_input, "the renderer " + name() + " has no role \"" + printable(message.role) +
-                                                "\"; accepted: system, user, assistant, tool");
+      return fail(ErrorCode::invalid_input,
+                  "the renderer " + name() + " has no role \"" + printable(message.role) + "\"; accepted: system, user, assistant, tool");
     } else if (context.index > 0) {
-      return fail(ErrorCode::invalid_input, "the renderer " + name() + " takes a system message only as the first one, and this one is message " +
-                                                std::to_string(context.index + 1) + "; the option system_role_as_user writes it as the user's");
+      return fail(ErrorCode::invalid_input,
+                  "the renderer " + name() + " takes a system message only as the first one, and this one is message " +
+                      std::to_string(context.index + 1) + "; the option system_role_as_user writes it as the user's");
     }
   }
   RenderedMessage rendered;

@@ -5,13 +5,13 @@
 namespace pipestill {
 
 /// Token for token tinker-cookbook's DeepSeekV3DisableThinkingRenderer and DeepSeekV3ThinkingRenderer. `<｜User｜>content`,
-/// `<｜Assistant｜>content<｜end▁of▁sentence｜>` (which an empty answer does not get), a first system message with nothing around it, and no line
-/// ends anywhere. The answer that follows a tool's result has no header. Other roles, and later system messages unless
+/// `<｜Assistant｜>content<｜end▁of▁sentence｜>` (which an empty answer does not get), a first system message with nothing around it, and
+/// no line ends anywhere. The answer that follows a tool's result has no header. Other roles, and later system messages unless
 /// system_role_as_user, are refused.
 ///
 /// Variant::no_thinking (deepseekv3) leaves all thinking out and closes a think block in the header; Variant::thinking opens one in the
-/// prompt, writes an empty one into a last answer without thinking, and closes one in the header of earlier answers when thinking is stripped.
-/// The list of tools for a system message is not written here.
+/// prompt, writes an empty one into a last answer without thinking, and closes one in the header of earlier answers when thinking is
+/// stripped. The list of tools for a system message is not written here.
 class DeepSeekV3Renderer final : public AssembledRenderer {
  public:
   enum class Variant { no_thinking, thinking };
@@ -36,7 +36,11 @@ class DeepSeekV3Renderer final : public AssembledRenderer {
     Token bos, end, think_open, think_close;
   };
   DeepSeekV3Renderer(Variant variant, std::shared_ptr<const Tokenizer> tokenizer, Marks marks, bool strips, bool system_as_user)
-      : AssembledRenderer(std::move(tokenizer), {marks.bos}), variant_(variant), marks_(marks), strips_(strips), system_as_user_(system_as_user) {}
+      : AssembledRenderer(std::move(tokenizer), {marks.bos}),
+        variant_(variant),
+        marks_(marks),
+        strips_(strips),
+        system_as_user_(system_as_user) {}
   [[nodiscard]] std::string answer(const Message& message, const RenderContext& context) const;
 
   Variant variant_;

@@ -10,17 +10,21 @@
 namespace pipestill {
 namespace {
 
-constexpr std::string_view kStart = "<|start|>", kEnd = "<|end|>", kMessage = "<|message|>", kChannel = "<|channel|>", kReturn = "<|return|>",
-                           kCall = "<|call|>", kFunctions = "functions.";
+constexpr std::string_view kStart = "<|start|>", kEnd = "<|end|>", kMessage = "<|message|>", kChannel = "<|channel|>",
+                           kReturn = "<|return|>", kCall = "<|call|>", kFunctions = "functions.";
 /// The role under which the format's own system message travels: a caller's would become the developer's.
 constexpr const char* kOwnSystemRole = "<|system|>";
 
 const char* effort_name(GptOssRenderer::Effort effort) {
   switch (effort) {
-    case GptOssRenderer::Effort::none: return "none";
-    case GptOssRenderer::Effort::low: return "low";
-    case GptOssRenderer::Effort::medium: return "medium";
-    case GptOssRenderer::Effort::high: return "high";
+    case GptOssRenderer::Effort::none:
+      return "none";
+    case GptOssRenderer::Effort::low:
+      return "low";
+    case GptOssRenderer::Effort::medium:
+      return "medium";
+    case GptOssRenderer::Effort::high:
+      return "high";
   }
   return "none";
 }
@@ -119,7 +123,8 @@ Result<std::shared_ptr<const Renderer>> GptOssRenderer::make(Effort effort, std:
   if (auto known = check_options(options, {.current_date = effort != Effort::none}, name); !known) return fail(std::move(known).error());
   const auto date = options.current_date.value_or("");
   if (effort != Effort::none && !is_date(date)) {
-    return fail(ErrorCode::invalid_input, "the renderer " + name + " needs the option current_date, the date that its system message says, as YYYY-MM-DD" +
+    return fail(ErrorCode::invalid_input, "the renderer " + name +
+                                              " needs the option current_date, the date that its system message says, as YYYY-MM-DD" +
                                               (date.empty() ? "" : "; it is \"" + printable(date) + "\""));
   }
   const auto return_token = needed_token(*tokenizer, kReturn, name);
@@ -132,8 +137,8 @@ Result<std::shared_ptr<const Renderer>> GptOssRenderer::make(Effort effort, std:
 Description GptOssRenderer::describe(Effort effort) {
   return {.name = gpt_oss_name(effort),
           .summary = effort == Effort::none ? "gpt-oss's chat format, Harmony, without its system message"
-                                            : std::string("gpt-oss's chat format, Harmony, with a system message that asks for ") + effort_name(effort) +
-                                                  " reasoning and says the option current_date"};
+                                            : std::string("gpt-oss's chat format, Harmony, with a system message that asks for ") +
+                                                  effort_name(effort) + " reasoning and says the option current_date"};
 }
 
 std::string GptOssRenderer::name() const { return gpt_oss_name(effort_); }
@@ -143,8 +148,8 @@ std::vector<Message> GptOssRenderer::prepared(const std::vector<Message>& messag
   std::vector<Message> all;
   all.reserve(messages.size() + 1);
   all.push_back({.role = kOwnSystemRole,
-                 .content = "You are ChatGPT, a large language model trained by OpenAI.\nKnowledge cutoff: 2024-06\nCurrent date: " + date_ +
-                            "\n\nReasoning: " + effort_name(effort_) +
+                 .content = "You are ChatGPT, a large language model trained by OpenAI.\nKnowledge cutoff: 2024-06\nCurrent date: " +
+                            date_ + "\n\nReasoning: " + effort_name(effort_) +
                             "\n\n# Valid channels: analysis, commentary, final. Channel must be included for every message."});
   all.insert(all.end(), messages.begin(), messages.end());
   return all;

@@ -10,8 +10,8 @@ namespace pipestill {
 /// instructions. Special tokens are recognised in contents.
 ///
 /// Effort::low, ::medium and ::high put OpenAI's system message before a conversation, with the date of the option current_date, which
-/// they need; ::none does not. That message is one of the conversation's for TrainOnWhat: it counts in all_messages, and customized, which asks
-/// for marks that it cannot have, is refused. The namespace of tools for a developer message is not written here.
+/// they need; ::none does not. That message is one of the conversation's for TrainOnWhat: it counts in all_messages, and customized, which
+/// asks for marks that it cannot have, is refused. The namespace of tools for a developer message is not written here.
 class GptOssRenderer final : public AssembledRenderer {
  public:
   enum class Effort { none, low, medium, high };

@@ -68,7 +68,9 @@ Result<std::shared_ptr<const Renderer>> KimiK2Renderer::make(std::shared_ptr<con
       new KimiK2Renderer(std::move(tokenizer), *end, options.strip_thinking_from_history.value_or(true)));
 }
 
-Description KimiK2Renderer::describe() { return {.name = "kimi_k2", .summary = "Kimi K2's chat format, with Moonshot's system message where there is none"}; }
+Description KimiK2Renderer::describe() {
+  return {.name = "kimi_k2", .summary = "Kimi K2's chat format, with Moonshot's system message where there is none"};
+}
 
 std::vector<Message> KimiK2Renderer::prepared(const std::vector<Message>& messages) const {
   const std::size_t place = !messages.empty() && messages.front().role == "tool_declare" ? 1 : 0;
@@ -111,7 +113,8 @@ Result<RenderedMessage> KimiK2Renderer::render(const Message& message, const Ren
   return RenderedMessage{.header = *std::move(header_chunk), .output = {*std::move(output_chunk)}};
 }
 
-Result<std::vector<SupervisedExample>> KimiK2Renderer::build_supervised_examples(const std::vector<Message>& messages, TrainOnWhat train_on) const {
+Result<std::vector<SupervisedExample>> KimiK2Renderer::build_supervised_examples(const std::vector<Message>& messages,
+                                                                                 TrainOnWhat train_on) const {
   std::vector<std::size_t> ends;
   auto mode = train_on;
   if (train_on != TrainOnWhat::last_assistant_message && train_on != TrainOnWhat::last_assistant_turn) {

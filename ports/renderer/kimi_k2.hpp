@@ -7,10 +7,12 @@ namespace pipestill {
 /// Text for text tinker-cookbook's KimiK2Renderer: `<|im_user|>user<|im_middle|>content<|im_end|>`, without line ends between messages. A
 /// conversation without a system message gets Moonshot's. Answers have a think block, an empty one where there was no thinking or where it
 /// is stripped: that of answers before the last turn, which begins behind the last answer without tool calls. Special tokens
-/// are recognised in contents. A message of role tool_declare, which may stand first, is written as it is; it is not made from a list of tools here.
+/// are recognised in contents. A message of role tool_declare, which may stand first, is written as it is; it is not made from a list of
+/// tools here.
 class KimiK2Renderer final : public AssembledRenderer {
  public:
-  [[nodiscard]] static Result<std::shared_ptr<const Renderer>> make(std::shared_ptr<const Tokenizer> tokenizer, const RendererOptions& options);
+  [[nodiscard]] static Result<std::shared_ptr<const Renderer>> make(std::shared_ptr<const Tokenizer> tokenizer,
+                                                                    const RendererOptions& options);
   [[nodiscard]] static Description describe();
 
   /// One example for the two modes of the last answer; otherwise one a user's turn, each with the conversation up to the next one.

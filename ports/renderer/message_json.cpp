@@ -65,7 +65,8 @@ Result<void> read_list(const json::value& value, const std::string& place, std::
   const auto* list = value.if_array();
   if (!list) return fail(ErrorCode::invalid_input, place + " is not a list");
   if (list->size() > most) {
-    return fail(ErrorCode::invalid_input, place + " has " + std::to_string(list->size()) + " elements; at most " + std::to_string(most) + " are read");
+    return fail(ErrorCode::invalid_input,
+                place + " has " + std::to_string(list->size()) + " elements; at most " + std::to_string(most) + " are read");
   }
   for (std::size_t i = 0; i < list->size(); ++i) {
     auto element = read((*list)[i], place + "[" + std::to_string(i) + "]");
@@ -110,7 +111,8 @@ Result<ToolCall> read_tool_call(const json::value& value, const std::string& pla
   auto id = call->text("id");
   if (!id) return fail(std::move(id).error());
   const auto* function = call->find("function");
-  if (!function) return fail(ErrorCode::invalid_input, call->place("function") + " is missing; an object with `name` and `arguments` is needed");
+  if (!function)
+    return fail(ErrorCode::invalid_input, call->place("function") + " is missing; an object with `name` and `arguments` is needed");
   const auto reader = ObjectReader::open(*function, call->place("function"), {"name", "arguments"});
   if (!reader) return fail(reader.error());
   auto name = reader->needed_text("name");

@@ -41,13 +41,27 @@ void print_string(std::u32string_view text, std::string& out) {
   out += '"';
   for (const char32_t c : text) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      case '\b': out += "\\b"; break;
-      case '\f': out += "\\f"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      case '\b':
+        out += "\\b";
+        break;
+      case '\f':
+        out += "\\f";
+        break;
       default:
         if (c >= 0x20 && c < 0x7f) {
           out += static_cast<char>(c);
@@ -90,7 +104,8 @@ double to_double(const std::string& digits) {
   // Too large or too small for a double: as in Python an infinity, or 0. Which, says the power of ten of the first digit that counts.
   const bool is_negative = digits.front() == '-';
   const auto e = digits.find_first_of("eE");
-  const std::string_view mantissa = std::string_view(digits).substr(is_negative ? 1 : 0, e == std::string::npos ? e : e - (is_negative ? 1 : 0));
+  const std::string_view mantissa =
+      std::string_view(digits).substr(is_negative ? 1 : 0, e == std::string::npos ? e : e - (is_negative ? 1 : 0));
   long long power = 0;
   if (e != std::string::npos) {
     const bool is_below = digits[e + 1] == '-';

@@ -15,16 +15,17 @@ constexpr std::size_t kMaxUnterminatedBytes = 16384;
 
 const char* qwen_name(Qwen3Renderer::Variant variant) {
   switch (variant) {
-    case Qwen3Renderer::Variant::thinking: return "qwen3";
-    case Qwen3Renderer::Variant::no_thinking: return "qwen3_disable_thinking";
-    case Qwen3Renderer::Variant::instruct: return "qwen3_instruct";
+    case Qwen3Renderer::Variant::thinking:
+      return "qwen3";
+    case Qwen3Renderer::Variant::no_thinking:
+      return "qwen3_disable_thinking";
+    case Qwen3Renderer::Variant::instruct:
+      return "qwen3_instruct";
   }
   return "qwen3";
 }
 
-std::string think_frame(std::string_view thinking) {
-  return "<think>\n" + std::string(strip_newlines(thinking)) + "\n</think>\n\n";
-}
+std::string think_frame(std::string_view thinking) { return "<think>\n" + std::string(strip_newlines(thinking)) + "\n</think>\n\n"; }
 
 /// A body, and whether it says something of thinking already.
 struct QwenBody {
@@ -152,8 +153,8 @@ Result<std::string> Qwen3Renderer::body(const Message& message, const RenderCont
       return fail(ErrorCode::invalid_input, "the arguments of the tool call \"" + printable(call.name) +
                                                 "\" must be JSON for the renderer " + name() + ": " + arguments.error().message);
     }
-    body.text += (has_text ? "\n<tool_call>\n" : "<tool_call>\n") + ("{\"name\": " + python_quoted(call.name)) + ", \"arguments\": " + arguments->dumps() +
-                 "}\n</tool_call>";
+    body.text += (has_text ? "\n<tool_call>\n" : "<tool_call>\n") + ("{\"name\": " + python_quoted(call.name)) +
+                 ", \"arguments\": " + arguments->dumps() + "}\n</tool_call>";
     has_text = true;
   }
   return std::move(body.text);
@@ -161,8 +162,9 @@ Result<std::string> Qwen3Renderer::body(const Message& message, const RenderCont
 
 Result<RenderedMessage> Qwen3Renderer::render(const Message& message, const RenderContext& context) const {
   if (variant_ == Variant::no_thinking && message.role == "assistant" && context.is_last && !context.has_user) {
-    return fail(ErrorCode::invalid_input, name() + " writes no empty think block in a conversation without a user message, so that an answer "
-                                                   "there does not follow its prompt; add a user message");
+    return fail(ErrorCode::invalid_input, name() +
+                                              " writes no empty think block in a conversation without a user message, so that an answer "
+                                              "there does not follow its prompt; add a user message");
   }
   const auto role = message.role == "tool" ? "user" : message.role;
   auto header = encode((context.index > 0 ? "\n<|im_start|>" : "<|im_start|>") + role + "\n", SpecialText::recognise);

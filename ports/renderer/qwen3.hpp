@@ -8,12 +8,13 @@ namespace pipestill {
 /// `<|im_start|>role\n`, with a line end before it from the second on, then its body and `<|im_end|>`. In bodies the text of special
 /// tokens is plain text, that of other added tokens (`<think>`, `<tool_call>`) is recognised.
 ///
-/// Variant::thinking and ::no_thinking write the last answer, and earlier ones unless thinking is stripped from them, with a think block, an
-/// empty one where there was no thinking, if the conversation has a user message. ::no_thinking ends prompts in an empty block: an
-/// example whose last answer has thinking is refused, and so is one without a user message. ::instruct writes thinking only where a message has it.
+/// Variant::thinking and ::no_thinking write the last answer, and earlier ones unless thinking is stripped from them, with a think block,
+/// an empty one where there was no thinking, if the conversation has a user message. ::no_thinking ends prompts in an empty block: an
+/// example whose last answer has thinking is refused, and so is one without a user message. ::instruct writes thinking only where a message
+/// has it.
 ///
-/// Tool calls are JSON as Python prints it, and a tool's messages are the user's, in a `<tool_response>`. The list of tools for a system message is
-/// not written here.
+/// Tool calls are JSON as Python prints it, and a tool's messages are the user's, in a `<tool_response>`. The list of tools for a system
+/// message is not written here.
 class Qwen3Renderer final : public AssembledRenderer {
  public:
   enum class Variant { thinking, no_thinking, instruct };

@@ -80,7 +80,8 @@ class RenderQuestion {
   [[nodiscard]] tl::unexpected<Error> refuse(const std::string& what) const { return fail(ErrorCode::invalid_input, place_ + ": " + what); }
 
   /// The string `key` of `object`; `otherwise` if it is missing.
-  [[nodiscard]] Result<std::string> text(const json::object& object, const char* key, std::optional<std::string> otherwise = std::nullopt) const {
+  [[nodiscard]] Result<std::string> text(const json::object& object, const char* key,
+                                         std::optional<std::string> otherwise = std::nullopt) const {
     const auto* value = object.if_contains(key);
     if (!value && otherwise) return *std::move(otherwise);
     if (!value || !value->is_string()) return refuse(std::string(key) + (value ? " is not a string" : " is missing; a string is needed"));
@@ -174,7 +175,8 @@ Result<json::object> answer_prompt(const RenderQuestion& question, const Rendere
   return out;
 }
 
-Result<json::object> answer_supervised(const RenderQuestion& question, const Renderer& renderer, const Tokenizer& tokenizer, bool is_split) {
+Result<json::object> answer_supervised(const RenderQuestion& question, const Renderer& renderer, const Tokenizer& tokenizer,
+                                       bool is_split) {
   const auto messages = question.messages();
   if (!messages) return fail(messages.error());
   const auto args = question.below("args");
@@ -252,7 +254,8 @@ Result<json::object> answer_render_case(const json::value& question, const std::
   if (!object) return fail(ErrorCode::invalid_input, place + ": not an object with `kind` and `renderer`");
   const RenderQuestion reader(*object, place);
   auto known = reader.check_keys(
-      *object, {"id", "kind", "renderer", "renderer_options", "tokenizer", "messages", "response_tokens", "response_text", "args", "expect"}, "");
+      *object,
+      {"id", "kind", "renderer", "renderer_options", "tokenizer", "messages", "response_tokens", "response_text", "args", "expect"}, "");
   if (!known) return fail(std::move(known).error());
   const auto kind = reader.text(*object, "kind"), name = reader.text(*object, "renderer");
   if (!kind) return fail(kind.error());
@@ -262,7 +265,8 @@ Result<json::object> answer_render_case(const json::value& question, const std::
   const auto renderer = Renderer::make(*name, tokenizer, *options);
   if (!renderer) return reader.refuse(renderer.error().message);
   if (*kind == "generation_prompt") return answer_prompt(reader, **renderer, *tokenizer);
-  if (*kind == "supervised" || *kind == "supervised_examples") return answer_supervised(reader, **renderer, *tokenizer, *kind != "supervised");
+  if (*kind == "supervised" || *kind == "supervised_examples")
+    return answer_supervised(reader, **renderer, *tokenizer, *kind != "supervised");
   if (*kind == "parse_response") return answer_response(reader, **renderer, *tokenizer);
   if (*kind == "properties") return answer_properties(**renderer, *tokenizer);
   return reader.refuse("kind \"" + printable(*kind) +

@@ -23,13 +23,14 @@ namespace pipestill {
 ///   supervised_examples  examples, each with text, tokens, weights_rle, spans
 ///   parse_response       message, termination
 ///   properties           stop_sequences, stop_as_text, bos_text, has_extension_property, disables_thinking
-/// or, where the renderer refuses the conversation, error_type and error: AssertionError for marks that do not fit the mode, NotImplementedError
-/// for a mode without separate examples, RendererError for all else. A question that is no question (a missing key, an unknown renderer, a token
-/// outside the vocabulary) is ErrorCode::invalid_input; the sentence begins with `place`.
+/// or, where the renderer refuses the conversation, error_type and error: AssertionError for marks that do not fit the mode,
+/// NotImplementedError for a mode without separate examples, RendererError for all else. A question that is no question (a missing key, an
+/// unknown renderer, a token outside the vocabulary) is ErrorCode::invalid_input; the sentence begins with `place`.
 [[nodiscard]] Result<boost::json::object> answer_render_case(const boost::json::value& question, const std::string& place,
                                                              std::shared_ptr<const Tokenizer> tokenizer);
 
 /// An example's tokens, decoded run by run: where the weight changes, a span ends.
-[[nodiscard]] Result<std::vector<std::pair<std::string, float>>> weighted_spans(const SupervisedExample& example, const Tokenizer& tokenizer);
+[[nodiscard]] Result<std::vector<std::pair<std::string, float>>> weighted_spans(const SupervisedExample& example,
+                                                                                const Tokenizer& tokenizer);
 
 }  // namespace pipestill

@@ -25,14 +25,16 @@ struct Format {
 const std::vector<Format>& formats() {
   static const std::vector<Format> all = [] {
     const auto qwen3 = [](Qwen3Renderer::Variant v) {
-      return Format{Qwen3Renderer::describe(v), [v](auto tokenizer, const auto& options) { return Qwen3Renderer::make(v, std::move(tokenizer), options); }};
+      return Format{Qwen3Renderer::describe(v),
+                    [v](auto tokenizer, const auto& options) { return Qwen3Renderer::make(v, std::move(tokenizer), options); }};
     };
     const auto deepseek = [](DeepSeekV3Renderer::Variant v) {
       return Format{DeepSeekV3Renderer::describe(v),
                     [v](auto tokenizer, const auto& options) { return DeepSeekV3Renderer::make(v, std::move(tokenizer), options); }};
     };
     const auto gpt_oss = [](GptOssRenderer::Effort e) {
-      return Format{GptOssRenderer::describe(e), [e](auto tokenizer, const auto& options) { return GptOssRenderer::make(e, std::move(tokenizer), options); }};
+      return Format{GptOssRenderer::describe(e),
+                    [e](auto tokenizer, const auto& options) { return GptOssRenderer::make(e, std::move(tokenizer), options); }};
     };
     const auto role_colon = [](std::shared_ptr<const Tokenizer> tokenizer, const RendererOptions& options) -> Made {
       if (auto known = check_options(options, {}, "role_colon"); !known) return fail(std::move(known).error());
@@ -87,14 +89,18 @@ Result<TrainOnWhat> parse_train_on_what(std::string_view name) {
 
 const char* name_of(Termination termination) {
   switch (termination) {
-    case Termination::stop_sequence: return "stop_sequence";
-    case Termination::eos: return "eos";
-    case Termination::malformed: break;
+    case Termination::stop_sequence:
+      return "stop_sequence";
+    case Termination::eos:
+      return "eos";
+    case Termination::malformed:
+      break;
   }
   return "malformed";
 }
 
-Result<std::vector<SupervisedExample>> Renderer::build_supervised_examples(const std::vector<Message>& messages, TrainOnWhat train_on) const {
+Result<std::vector<SupervisedExample>> Renderer::build_supervised_examples(const std::vector<Message>& messages,
+                                                                           TrainOnWhat train_on) const {
   return build_supervised_example(messages, train_on).map([](SupervisedExample example) { return std::vector{std::move(example)}; });
 }
 

@@ -71,7 +71,8 @@ class Renderer {
 
   [[nodiscard]] virtual Result<ModelInput> build_generation_prompt(const std::vector<Message>& messages,
                                                                    const PromptOptions& options = {}) const = 0;
-  [[nodiscard]] virtual Result<SupervisedExample> build_supervised_example(const std::vector<Message>& messages, TrainOnWhat train_on) const = 0;
+  [[nodiscard]] virtual Result<SupervisedExample> build_supervised_example(const std::vector<Message>& messages,
+                                                                           TrainOnWhat train_on) const = 0;
   /// As many examples as it takes to train on what `train_on` names: one where every answer of a conversation stands in it as the model
   /// produced it (has_extension_property()), else one an answer. By default the one of build_supervised_example().
   [[nodiscard]] virtual Result<std::vector<SupervisedExample>> build_supervised_examples(

@@ -1,5 +1,5 @@
-// Conversations and answers. The input is a list of messages as JSON, which goes through every renderer in every mode; whatever it is, it is
-// an answer too, and JSON for Python's reader.
+// Conversations and answers. The input is a list of messages as JSON, which goes through every renderer in every mode; whatever it is, it
+// is an answer too, and JSON for Python's reader.
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -18,17 +18,40 @@ namespace {
 using namespace pipestill;
 using pipestill::fuzz::require;
 
-constexpr TrainOnWhat kEveryMode[] = {TrainOnWhat::last_assistant_message, TrainOnWhat::last_assistant_turn,          TrainOnWhat::all_assistant_messages,
-                                      TrainOnWhat::all_messages,           TrainOnWhat::all_tokens,                   TrainOnWhat::all_user_and_system_messages,
+constexpr TrainOnWhat kEveryMode[] = {TrainOnWhat::last_assistant_message,
+                                      TrainOnWhat::last_assistant_turn,
+                                      TrainOnWhat::all_assistant_messages,
+                                      TrainOnWhat::all_messages,
+                                      TrainOnWhat::all_tokens,
+                                      TrainOnWhat::all_user_and_system_messages,
                                       TrainOnWhat::customized};
 
 /// One vocabulary for all formats.
 const std::shared_ptr<const Tokenizer>& every_token() {
   static const std::shared_ptr<const Tokenizer> tokenizer = std::make_shared<test::StandInTokenizer>(
-      std::vector<std::string>{"<|user|>", "<|assistant|>", "<|end|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|im_start|>",
-                               "<|im_end|>", "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<|start|>", "<|message|>", "<|channel|>", "<|constrain|>",
-                               "<|return|>", "<|call|>", "<|im_system|>", "<|im_user|>", "<|im_assistant|>", "<|im_middle|>"},
-      std::vector<std::string>{"<think>", "</think>", "<tool_call>", "</tool_call>", "<｜User｜>", "<｜Assistant｜>"}, "<|begin_of_text|>", "<|end|>");
+      std::vector<std::string>{"<|user|>",
+                               "<|assistant|>",
+                               "<|end|>",
+                               "<|begin_of_text|>",
+                               "<|start_header_id|>",
+                               "<|end_header_id|>",
+                               "<|eot_id|>",
+                               "<|im_start|>",
+                               "<|im_end|>",
+                               "<｜begin▁of▁sentence｜>",
+                               "<｜end▁of▁sentence｜>",
+                               "<|start|>",
+                               "<|message|>",
+                               "<|channel|>",
+                               "<|constrain|>",
+                               "<|return|>",
+                               "<|call|>",
+                               "<|im_system|>",
+                               "<|im_user|>",
+                               "<|im_assistant|>",
+                               "<|im_middle|>"},
+      std::vector<std::string>{"<think>", "</think>", "<tool_call>", "</tool_call>", "<｜User｜>", "<｜Assistant｜>"}, "<|begin_of_text|>",
+      "<|end|>");
   return tokenizer;
 }
 
@@ -90,7 +113,8 @@ void check_answer(const Renderer& renderer, const std::vector<Token>& tokens) {
     return;
   }
   require(parsed->message.role == "assistant", "an answer is the assistant's");
-  if (parsed->termination == Termination::malformed) require(parsed->message.content.if_text() != nullptr, "what has not ended is not taken apart");
+  if (parsed->termination == Termination::malformed)
+    require(parsed->message.content.if_text() != nullptr, "what has not ended is not taken apart");
   require_round_trip(parsed->message);
 }
 

@@ -66,7 +66,9 @@ expect_sentence "--renderer or --model is missing"
 expect_exit 2 "$pipestill" render --tokenizer bytes --renderer role_colon
 expect_sentence "CONVERSATION is missing"
 expect_exit 2 "$pipestill" render answered.json --tokenizer bytes --renderer role_kolon
-expect_sentence 'there is no renderer "role_kolon"; accepted: role_colon'
+expect_sentence 'pipestill: there is no renderer "role_kolon"; accepted: role_colon'
+expect_exit 2 "$pipestill" render answered.json --tokenizer bytes --renderer role_colon --keep-thinking
+expect_sentence "the renderer role_colon has no option strip_thinking_from_history"
 expect_exit 2 "$pipestill" render answered.json --tokenizer bytes --model Qwen/Qwen9
 expect_sentence "the organisation's model is unknown; name one"
 expect_exit 2 "$pipestill" render missing.json --tokenizer bytes --renderer role_colon

@@ -42,8 +42,9 @@ std::string check_datum(const json::object& c) {
   if (reduction != "none" && reduction != "mean") return "a reduction that the type does not have";
   const auto weights = numbers_in<float>(c.at("weights"));
   const auto& max = c.at("max_length");
-  const auto datum = datum_from_model_input_weights(input, weights, max.is_null() ? std::nullopt : std::optional(max.to_number<std::size_t>()),
-                                                    reduction == "mean" ? WeightReduction::mean : WeightReduction::none);
+  const auto datum =
+      datum_from_model_input_weights(input, weights, max.is_null() ? std::nullopt : std::optional(max.to_number<std::size_t>()),
+                                     reduction == "mean" ? WeightReduction::mean : WeightReduction::none);
   const auto& expect = c.at("expect").as_object();
   INFO(string_in(c.at("id")));
   if (expect.contains("error_type")) {
@@ -87,8 +88,8 @@ TEST_CASE("datums agree with the reference implementation's" * doctest::timeout(
   CHECK(counts[""] >= 44);
 }
 
-// Of the two expected results the product follows the Elixir library's: encoded without special tokens. The cookbook counts a bos token that the
-// vocabulary puts before a text, and leaves its text in the message.
+// Of the two expected results the product follows the Elixir library's: encoded without special tokens. The cookbook counts a bos token
+// that the vocabulary puts before a text, and leaves its text in the message.
 TEST_CASE("prompts are shortened as the reference implementation shortens them" * doctest::timeout(60)) {
   const auto data = test::conformance_dir();
   if (!data) {

@@ -10,8 +10,8 @@
 
 namespace pipestill::test {
 
-/// One token a byte, and the special and the added (not special) tokens that it is given, from 256 on. In plain text only added ones are recognised,
-/// as Hugging Face's split_special_tokens has it.
+/// One token a byte, and the special and the added (not special) tokens that it is given, from 256 on. In plain text only added ones are
+/// recognised, as Hugging Face's split_special_tokens has it.
 class StandInTokenizer final : public Tokenizer {
  public:
   StandInTokenizer(std::vector<std::string> specials, std::vector<std::string> added, std::string bos = {}, std::string eos = {})
@@ -65,8 +65,9 @@ class StandInTokenizer final : public Tokenizer {
 inline std::shared_ptr<const Tokenizer> stand_in_for(std::string_view vocabulary) {
   using Texts = std::vector<std::string>;
   if (vocabulary == "llama3") {
-    return std::make_shared<StandInTokenizer>(Texts{"<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"},
-                                              Texts{}, "<|begin_of_text|>", "<|eot_id|>");
+    return std::make_shared<StandInTokenizer>(
+        Texts{"<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}, Texts{},
+        "<|begin_of_text|>", "<|eot_id|>");
   }
   if (vocabulary == "qwen3") {
     return std::make_shared<StandInTokenizer>(
@@ -76,8 +77,8 @@ inline std::shared_ptr<const Tokenizer> stand_in_for(std::string_view vocabulary
   if (vocabulary == "deepseek_v3") {
     return std::make_shared<StandInTokenizer>(
         Texts{"<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"},
-        Texts{"<｜User｜>", "<｜Assistant｜>", "<think>", "</think>", "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>",
-              "<｜tool▁call▁end｜>", "<｜tool▁sep｜>", "<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>"},
+        Texts{"<｜User｜>", "<｜Assistant｜>", "<think>", "</think>", "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>",
+              "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>", "<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>"},
         "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>");
   }
   if (vocabulary == "gpt-oss") {
@@ -85,10 +86,10 @@ inline std::shared_ptr<const Tokenizer> stand_in_for(std::string_view vocabulary
         Texts{"<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|constrain|>", "<|return|>", "<|call|>"}, Texts{}, "", "<|return|>");
   }
   if (vocabulary == "mock") {
-    return std::make_shared<StandInTokenizer>(
-        Texts{"<|im_system|>", "<|im_user|>", "<|im_assistant|>", "<|im_middle|>", "<|im_end|>"},
-        Texts{"<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"}, "",
-        "<|im_end|>");
+    return std::make_shared<StandInTokenizer>(Texts{"<|im_system|>", "<|im_user|>", "<|im_assistant|>", "<|im_middle|>", "<|im_end|>"},
+                                              Texts{"<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", "<|tool_call_begin|>",
+                                                    "<|tool_call_argument_begin|>", "<|tool_call_end|>"},
+                                              "", "<|im_end|>");
   }
   return nullptr;
 }

@@ -32,7 +32,8 @@ TEST_CASE("a message is the same after it was written as JSON and read") {
   CHECK(boost::json::serialize(message_to_json(plain)) == R"({"role":"user","content":""})");
   CHECK(message_from_json(message_to_json(plain), "m").value() == plain);
   // An API's nulls say that something is not there.
-  CHECK(message_from_json(boost::json::parse(R"({"role":"user","content":"","name":null,"trainable":null,"tool_calls":null})"), "m").value() == plain);
+  CHECK(message_from_json(boost::json::parse(R"({"role":"user","content":"","name":null,"trainable":null,"tool_calls":null})"), "m")
+            .value() == plain);
 }
 
 TEST_CASE("a text and a list of that text are different contents") {
@@ -52,10 +53,13 @@ TEST_CASE("a message of another form is refused with its place") {
            std::pair{R"({"role":"user","content":null})", "m[0].content is missing; a string or a list of parts is needed"},
            std::pair{R"({"role":"user","content":7})", "m[0].content is neither a string nor a list of parts"},
            std::pair{R"({"role":"user","content":["a"]})", "m[0].content[0] is not a part with a `type`; accepted: text, thinking"},
-           std::pair{R"({"role":"user","content":[{"type":"image","image":"x"}]})", "m[0].content[0].type is \"image\"; accepted: text, thinking"},
-           std::pair{R"({"role":"user","content":[{"type":"text","thinking":"x"}]})", "m[0].content[0] has the unknown key \"thinking\"; accepted: type, text"},
+           std::pair{R"({"role":"user","content":[{"type":"image","image":"x"}]})",
+                     "m[0].content[0].type is \"image\"; accepted: text, thinking"},
+           std::pair{R"({"role":"user","content":[{"type":"text","thinking":"x"}]})",
+                     "m[0].content[0] has the unknown key \"thinking\"; accepted: type, text"},
            std::pair{R"({"role":"user","content":"","Name":"x"})",
-                     "m[0] has the unknown key \"Name\"; accepted: role, content, tool_calls, unparsed_tool_calls, trainable, tool_call_id, name"},
+                     "m[0] has the unknown key \"Name\"; accepted: role, content, tool_calls, unparsed_tool_calls, trainable, "
+                     "tool_call_id, name"},
            std::pair{R"({"role":"user","content":"","trainable":1})", "m[0].trainable is neither true nor false"},
            std::pair{R"({"role":"user","content":"","tool_calls":{}})", "m[0].tool_calls is not a list"},
            std::pair{R"({"role":"user","content":"","tool_calls":[{"type":"x"}]})", "m[0].tool_calls[0].type is \"x\"; accepted: function"},

@@ -26,7 +26,8 @@ TEST_CASE("JSON is printed as Python prints it") {
            std::pair{"[NaN,Infinity,-Infinity,1e999,-1e999,1e-999,-1e-999,0.0e999999999999999999999]",
                      "[NaN, Infinity, -Infinity, Infinity, -Infinity, 0.0, -0.0, 0.0]"},
            std::pair{R"({"b":1,"a":2,"b":3})", R"({"b": 3, "a": 2})"},
-           std::pair{R"(["\u00e9\ud83c\udf89","🎉","\ud83c","\/\b\f\n\r\t\"\\"])", R"(["\u00e9\ud83c\udf89", "\ud83c\udf89", "\ud83c", "/\b\f\n\r\t\"\\"])"},
+           std::pair{R"(["\u00e9\ud83c\udf89","🎉","\ud83c","\/\b\f\n\r\t\"\\"])",
+                     R"(["\u00e9\ud83c\udf89", "\ud83c\udf89", "\ud83c", "/\b\f\n\r\t\"\\"])"},
            std::pair{"[true,false,null,[],{}]", "[true, false, null, [], {}]"},
            std::pair{" \t\r\n\"\x7f\" ", "\"\x7f\""},
            std::pair{"5e-324", "5e-324"},
@@ -39,7 +40,8 @@ TEST_CASE("JSON is printed as Python prints it") {
 }
 
 TEST_CASE("what Python does not read as JSON is refused") {
-  for (const char* text : {"", "{", "[1,]", "{\"a\":1,}", "{a:1}", "[1 2]", "01", "1.", ".5", "+1", "-", "nul", "\"a", "\"\n\"", R"("\x")", R"("\u12")", "{} {}", "'a'"}) {
+  for (const char* text : {"", "{", "[1,]", "{\"a\":1,}", "{a:1}", "[1 2]", "01", "1.", ".5", "+1", "-", "nul", "\"a", "\"\n\"", R"("\x")",
+                           R"("\u12")", "{} {}", "'a'"}) {
     CAPTURE(text);
     const auto value = PythonJson::parse(text);
     REQUIRE(!value);

@@ -90,7 +90,8 @@ void compare_file(const char* file, std::size_t cases) {
     auto actual = answer ? comparable(*answer, is_real) : json::object{{"not answered", answer.error().message}};
     if (!expected.contains("chunk_lengths")) actual.erase("chunk_lengths");
     ++all;
-    ++compared[string_of(question.at("kind")) + " over " + name + (is_real ? "" : " (a stand-in: texts, spans, numbers of chunks, errors; no ids)")];
+    ++compared[string_of(question.at("kind")) + " over " + name +
+               (is_real ? "" : " (a stand-in: texts, spans, numbers of chunks, errors; no ids)")];
     if (actual == expected) continue;
     if (++different <= 5) {
       MESSAGE(string_of(question.at("id")), "\n  expected ", json::serialize(expected), "\n  got      ", json::serialize(actual));

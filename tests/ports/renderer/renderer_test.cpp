@@ -46,7 +46,8 @@ TEST_CASE("role_colon writes roles as words and ends a prompt without a space") 
   CHECK(text_of(r->build_generation_prompt({{"user", "q"}}, {.role = "user", .prefill = " p"}).value()) == "User: q\n\nUser: p");
   CHECK(text_of(r->build_generation_prompt({{"user", std::vector<ContentPart>{TextPart{"q"}}}}).value()) == "User: q\n\nAssistant:");
   CHECK(r->build_generation_prompt({{"user", std::vector<ContentPart>{ThinkingPart{"q"}}}}).error().message ==
-        "the renderer role_colon writes a message of role \"user\" only from a text, or from a list of one text part; this is a list of 1 part of another kind");
+        "the renderer role_colon writes a message of role \"user\" only from a text, or from a list of one text part; this is a list of 1 "
+        "part of another kind");
 }
 
 TEST_CASE("role_colon trains on outputs and on the part of the stop text that follows the last") {
@@ -127,9 +128,13 @@ TEST_CASE("role_tokens' answers end at the end token, once") {
 }
 
 TEST_CASE("a renderer is made by name, for a vocabulary that can express it") {
-  CHECK(Renderer::make("llama4", bytes()).error().message.starts_with("there is no renderer \"llama4\"; accepted: role_colon, role_tokens, llama3, "));
-  CHECK(Renderer::make("llama3", bytes()).error().message == "the renderer llama3 needs the token <|begin_of_text|>, which the tokenizer lacks");
-  CHECK(Renderer::make("role_colon", bytes(), {.current_date = "2025-01-15"}).error().message == "the renderer role_colon has no option current_date; it has none");
+  CHECK(Renderer::make("llama4", bytes())
+            .error()
+            .message.starts_with("there is no renderer \"llama4\"; accepted: role_colon, role_tokens, llama3, "));
+  CHECK(Renderer::make("llama3", bytes()).error().message ==
+        "the renderer llama3 needs the token <|begin_of_text|>, which the tokenizer lacks");
+  CHECK(Renderer::make("role_colon", bytes(), {.current_date = "2025-01-15"}).error().message ==
+        "the renderer role_colon has no option current_date; it has none");
   const std::shared_ptr<const Tokenizer> poor =
       CharsTokenizer::parse(R"({"type":"chars","special_tokens":["<|user|>","<|end|>"],"eos_token":"<|end|>","characters":"a"})", "x")
           .value();
