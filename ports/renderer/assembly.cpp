@@ -199,8 +199,10 @@ Result<AssembledRenderer::StoppedText> AssembledRenderer::text_until(Token stop,
 }
 
 std::vector<Token> bos_of(const Tokenizer& tokenizer) {
-  const auto bos = tokenizer.bos();
-  return bos ? std::vector{*bos} : std::vector<Token>{};
+  if (const auto bos = tokenizer.bos()) return {*bos};
+  const auto plain = tokenizer.encode("a", SpecialText::recognise), whole = tokenizer.encode_with_special_tokens("a", SpecialText::recognise);
+  const bool has_one = plain && whole && whole->size() > plain->size() && std::equal(plain->begin(), plain->end(), whole->begin() + 1);
+  return has_one ? std::vector{whole->front()} : std::vector<Token>{};
 }
 
 Result<std::string> plain_text_of(const Message& message, std::string_view renderer) {

@@ -71,7 +71,7 @@ class AssembledRenderer : public Renderer {
   std::vector<Token> bos_;
 };
 
-/// The vocabulary's bos token, if it has one.
+/// The vocabulary's bos token; where no file names one, the token that the vocabulary's file puts before a text, if it does.
 [[nodiscard]] std::vector<Token> bos_of(const Tokenizer& tokenizer);
 
 /// Content that must be a text, or a list of one text part: else ErrorCode::invalid_input, naming the renderer.
