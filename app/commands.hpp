@@ -12,7 +12,9 @@ void add_run(CLI::App& program, Action& action);
 void add_check(CLI::App& program, Action& action);
 void add_describe(CLI::App& program, Action& action);
 void add_order(CLI::App& program, Action& action);
+void add_render(CLI::App& program, Action& action);
 void add_eval(CLI::App& program, Action& action);
 void add_diff(CLI::App& program, Action& action);
+void add_tokenize(CLI::App& program, Action& action);
 
 }  // namespace pipestill::app

@@ -81,7 +81,7 @@ void add_eval(CLI::App& program, Action& action) {
   command.add_option("--model", arguments->model, "A model directory (Hugging Face layout)")->required();
   command.add_option("--data", arguments->data, "Rows whose last message is the right answer (.jsonl)")->required();
   command.add_option("--tokenizer", arguments->tokenizer, "Its directory (default: the model's)");
-  command.add_option("--renderer", arguments->renderer, "role_colon or role_tokens (default: by the vocabulary)");
+  command.add_option("--renderer", arguments->renderer, "The format of the conversations (default: role_tokens or role_colon, by the vocabulary)");
   command.add_option("--metric", arguments->options.metrics, "exact_match; may be given more than once")->expected(1)->allow_extra_args(false)->take_all();
   command.add_option("--max-tokens", arguments->options.max_tokens, "Of an answer")->capture_default_str()->check(CLI::PositiveNumber);
   command.add_option("--limit", arguments->limit, "Only the first rows")->check(CLI::PositiveNumber);

@@ -40,8 +40,10 @@ int run_program(int argc, char** argv) {
   add_check(program, action);
   add_describe(program, action);
   add_order(program, action);
+  add_render(program, action);
   add_eval(program, action);
   add_diff(program, action);
+  add_tokenize(program, action);
   if (auto message = unknown_command(program, argc, argv)) return report({ErrorCode::invalid_input, *std::move(message)});
   try {
     program.parse(argc, argv);

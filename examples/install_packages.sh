@@ -6,13 +6,13 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build ccache
-  libtbb-dev libboost-json1.81-dev libspdlog-dev libpcg-cpp-dev libcli11-dev libexpected-dev libssl-dev
+  libtbb-dev libboost-json1.81-dev libspdlog-dev libpcg-cpp-dev libcli11-dev libexpected-dev libssl-dev libpcre2-dev libutf8proc-dev
   libtorch-dev libdnnl-dev
 )
 case "${1:-build}" in
   build) ;;
-  tests) packages+=(doctest-dev) ;;
-  fuzz) packages+=(doctest-dev clang libclang-rt-14-dev) ;;
+  tests) packages+=(doctest-dev librapidcheck-dev) ;;
+  fuzz) packages+=(doctest-dev librapidcheck-dev clang libclang-rt-14-dev) ;;
   *) echo "usage: install_packages.sh [build|tests|fuzz]" >&2; exit 2 ;;
 esac
 

@@ -11,19 +11,24 @@ namespace {
 constexpr std::uint64_t kDatumPosition = sizeof(Token) + sizeof(std::int64_t) + 3 * sizeof(float);
 // A token of an answer: itself, its log-probability, and the teacher's of it.
 constexpr std::uint64_t kAnswerToken = sizeof(Token) + sizeof(Logprob) + sizeof(float);
-// What a renderer puts around a message, at most.
-constexpr std::uint64_t kTokensAroundMessage = 32;
+// What a renderer puts around a message, around a tool call and before a conversation (a system message of the format's own), at most.
+constexpr std::uint64_t kTokensAroundMessage = 32, kTokensAroundCall = 64, kTokensBefore = 512;
+// What JSON text grows by when it is printed anew: \u00e9 for two bytes, 1000000000000000.0 for 1e15.
+constexpr std::uint64_t kMostJsonGrowth = 6;
 
 std::uint64_t text_bytes(const Row& row) {
   std::uint64_t bytes = row.where.size() + row.teacher.size();
-  for (const auto& message : row.conversation) bytes += sizeof(Message) + message.role.size() + message.content.size();
+  for (const auto& message : row.conversation) bytes += sizeof(Message) + text_bytes(message);
   return bytes;
 }
 
 /// No tokenizer makes more tokens than there are bytes.
 std::uint64_t most_prompt_tokens(const Recipe& recipe, const Row& row) {
-  std::uint64_t tokens = kTokensAroundMessage;
-  for (const auto& message : row.conversation) tokens += kTokensAroundMessage + message.role.size() + message.content.size();
+  std::uint64_t tokens = kTokensBefore;
+  for (const auto& message : row.conversation) {
+    tokens += kTokensAroundMessage + text_bytes(message);
+    for (const auto& call : message.tool_calls) tokens += kTokensAroundCall + kMostJsonGrowth * (call.name.size() + call.arguments.size());
+  }
   return std::min<std::uint64_t>(tokens, recipe.dataset.max_prompt_tokens.value_or(std::numeric_limits<std::size_t>::max()));
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 using Type = KeyInfo::Type;
 
-constexpr double kMaxTokens = 1'000'000;  // fits an int with room; no model reads that many
+constexpr double kMostTokens = 1'000'000;  // fits an int with room; no model reads that many
 
 /// By name, and not from the factories: a build without the embedded models reads their recipes too, and says so when it should run one.
 std::vector<std::string> client_names() { return {"simulated", "torch"}; }
@@ -100,7 +100,7 @@ Description describe_teacher_inference() {
                 .default_value = "256",
                 .help = "tokens after which an answer is cut off",
                 .minimum = 1,
-                .maximum = kMaxTokens},
+                .maximum = kMostTokens},
                {.name = "teacher.temperature",
                 .type = Type::number,
                 .default_value = "1.0",
@@ -112,7 +112,7 @@ Description describe_teacher_inference() {
                 .default_value = "-1",
                 .help = "samples from this many most probable tokens; -1: from all",
                 .minimum = -1,
-                .maximum = kMaxTokens},
+                .maximum = kMostTokens},
                {.name = "teacher.top_p",
                 .type = Type::number,
                 .default_value = "1.0",
@@ -138,7 +138,7 @@ Description describe_datum_builder() {
                     .default_value = "2048",
                     .help = "tokens of prompt and answer together; the rest is cut off at the right",
                     .minimum = 2,
-                    .maximum = kMaxTokens}}};
+                    .maximum = kMostTokens}}};
 }
 
 Description describe_forward_backward(Method method) {
@@ -227,7 +227,7 @@ Description describe_evaluation() {
            .help = "tokens after which the student's answer is cut off; null: teacher.max_tokens, or 256 without a teacher",
            .is_nullable = true,
            .minimum = 1,
-           .maximum = kMaxTokens},
+           .maximum = kMostTokens},
           {.name = "evaluation.limit",
            .type = Type::integer,
            .default_value = "null",
@@ -334,7 +334,22 @@ Description describe_student() {
                     .type = Type::string,
                     .default_value = R"("role_colon")",
                     .help = "how a conversation becomes tokens",
-                    .choices = names_of(Renderer::describe_all())}}};
+                    .choices = names_of(Renderer::describe_all())},
+                   {.name = "student.renderer_options.strip_thinking_from_history",
+                    .type = Type::boolean,
+                    .default_value = "null",
+                    .help = "whether thinking in earlier answers is left out; null: as the renderer does (the option is qwen3's, deepseekv3's and kimi_k2's)",
+                    .is_nullable = true},
+                   {.name = "student.renderer_options.system_role_as_user",
+                    .type = Type::boolean,
+                    .default_value = "null",
+                    .help = "whether deepseekv3 writes system messages behind the first as the user's; null: they are refused",
+                    .is_nullable = true},
+                   {.name = "student.renderer_options.current_date",
+                    .type = Type::string,
+                    .default_value = "null",
+                    .help = "YYYY-MM-DD, the date in the system message of gpt_oss_*_reasoning, which need it: the day of the run would change its bytes",
+                    .is_nullable = true}}};
 }
 
 }  // namespace pipestill

@@ -369,8 +369,8 @@ Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock
   auto tokenizer = Tokenizer::load(locate_model(recipe, recipe.student.tokenizer));
   if (!tokenizer) return fail(std::move(tokenizer.error()));
   ports.tokenizer = *std::move(tokenizer);
-  auto renderer = Renderer::make(recipe.student.renderer, ports.tokenizer);
-  if (!renderer) return fail(std::move(renderer.error()));
+  auto renderer = Renderer::make(recipe.student.renderer, ports.tokenizer, recipe.student.renderer_options);
+  if (!renderer) return fail(in_section("student.renderer", std::move(renderer.error())));
   ports.renderer = *std::move(renderer);
   if (recipe.teacher) {
     auto teacher = make_sampling_client(recipe.resolved.at("teacher").as_object(), ports.clock);

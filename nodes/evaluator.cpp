@@ -26,7 +26,7 @@ Result<std::shared_ptr<const Evaluator>> Evaluator::make(DatasetStore& dataset, 
     if (!record) return fail(std::move(record.error()));
     auto conversation = supervised_conversation(*record);
     if (!conversation) return fail(std::move(conversation.error()));
-    Row row{.where = record->where, .prompt = {}, .reference = std::move(conversation->back().content)};
+    Row row{.where = record->where, .prompt = {}, .reference = conversation->back().content.said()};
     conversation->pop_back();
     auto prompt = renderer->build_generation_prompt(*conversation);
     if (!prompt) return fail(prompt.error().code, row.where + ": " + prompt.error().message);
@@ -47,7 +47,7 @@ class Evaluator::Count {
     if (answer) {
       const auto parsed = guarded("the renderer", [&] { return evaluator_.renderer_->parse_response(answer->tokens); });
       // An answer that cannot be parsed is a wrong one, not an accident.
-      if (parsed && parsed->termination == Termination::stop_sequence && parsed->message.content == row.reference) matches_.fetch_add(1);
+      if (parsed && parsed->termination == Termination::stop_sequence && parsed->message.content.said() == row.reference) matches_.fetch_add(1);
     } else {
       errors_[i] = std::move(answer.error());
     }

@@ -16,7 +16,9 @@ Result<void> PromptRenderer::truncate(Row& row) const {
   if (!max_prompt_tokens) return {};
   const auto last = std::find_if(row.conversation.rbegin(), row.conversation.rend(), [](const Message& m) { return m.role == "user"; });
   if (last == row.conversation.rend()) return {};
-  const auto tokens = tokenizer->encode(last->content, SpecialText::recognise);
+  const auto* content = last->content.if_text();
+  if (!content) return fail(at_row(row, {ErrorCode::invalid_input, "max_prompt_tokens shortens a text, and the last user message is a list of parts"}));
+  const auto tokens = tokenizer->encode(*content, SpecialText::recognise);
   if (!tokens) return fail(at_row(row, tokens.error()));
   if (tokens->size() <= *max_prompt_tokens) return {};
   auto text = tokenizer->decode(std::span(*tokens).first(*max_prompt_tokens));

@@ -19,8 +19,8 @@ struct PromptRenderer {
   /// The row's conversation, whose last user message keeps at most max_prompt_tokens tokens, rendered for an answer.
   /// Truncates the conversation in the row itself. An error names the row.
   [[nodiscard]] Result<ModelInput> render(Row& row) const;
-  /// Only the truncation: the text becomes decode(first max_prompt_tokens tokens of encode(text)), as in tinker-cookbook, but
-  /// without added special tokens.
+  /// Only the truncation: the text becomes decode(first max_prompt_tokens tokens of encode(text)), without added special tokens: as the
+  /// Elixir library does it, where tinker-cookbook counts a bos token and leaves its text in the message. A list of parts is refused.
   [[nodiscard]] Result<void> truncate(Row& row) const;
 };
 

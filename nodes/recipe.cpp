@@ -383,7 +383,10 @@ Result<Recipe> parse_recipe(std::string_view text, const std::string& name, cons
   recipe.student = {.client = student_client,
                     .model = values.text_or_empty("student.model"),
                     .tokenizer = values.get<std::string>("student.tokenizer"),
-                    .renderer = values.get<std::string>("student.renderer")};
+                    .renderer = values.get<std::string>("student.renderer"),
+                    .renderer_options = {.strip_thinking_from_history = values.get_optional<bool>("student.renderer_options.strip_thinking_from_history"),
+                                         .system_role_as_user = values.get_optional<bool>("student.renderer_options.system_role_as_user"),
+                                         .current_date = values.get_optional<std::string>("student.renderer_options.current_date")}};
   recipe.training = read_training(values);
   recipe.engine = read_engine(values);
   if (resolved->contains("evaluation")) recipe.evaluation = read_evaluation(values);

@@ -15,6 +15,7 @@
 #include "graph/base/description.hpp"
 #include "graph/base/error.hpp"
 #include "ports/dataset/seed_sequence.hpp"
+#include "ports/renderer/renderer.hpp"
 #include "ports/training/training_client.hpp"
 
 namespace pipestill {
@@ -50,6 +51,7 @@ struct Recipe {
   };
   struct Student {
     std::string client, model, tokenizer, renderer;
+    RendererOptions renderer_options = {};
   };
   struct Training {
     std::size_t batch_size = 64;

@@ -39,7 +39,8 @@ Result<void> take_answer(SampledRow& sampled, Result<SampledSequence> answer, co
   }
   const auto parsed = renderer.parse_response(tokens);
   if (!parsed) return fail(at_row(row, parsed.error()));
-  if (tokens.empty() || parsed->message.content.empty()) {
+  const auto& said = parsed->message;
+  if (tokens.empty() || (said.content.bytes() == 0 && said.tool_calls.empty() && said.unparsed_tool_calls.empty())) {
     return drop_or_fail(row, policies.on_empty, DropReason::empty,
                         {ErrorCode::backend_failed, "the answer is empty; teacher.on_empty \"drop\" would leave the row out"});
   }

@@ -20,6 +20,34 @@ std::vector<Token> ModelInput::to_ints() const {
   return all;
 }
 
+std::string MessageContent::said() const {
+  if (const auto* text = if_text()) return *text;
+  std::string all;
+  for (const auto& part : *if_parts()) {
+    if (const auto* text = std::get_if<TextPart>(&part)) all += text->text;
+  }
+  return all;
+}
+
+bool MessageContent::is_empty() const { return if_text() ? if_text()->empty() : if_parts()->empty(); }
+
+std::size_t MessageContent::bytes() const {
+  if (const auto* text = if_text()) return text->size();
+  std::size_t n = 0;
+  for (const auto& part : *if_parts()) {
+    const auto* text = std::get_if<TextPart>(&part);
+    n += text ? text->text.size() : std::get<ThinkingPart>(part).thinking.size();
+  }
+  return n;
+}
+
+std::size_t text_bytes(const Message& message) {
+  std::size_t n = message.role.size() + message.content.bytes();
+  for (const auto& call : message.tool_calls) n += call.name.size() + call.arguments.size() + call.id.value_or("").size();
+  for (const auto& call : message.unparsed_tool_calls) n += call.raw_text.size() + call.error.size();
+  return n + message.tool_call_id.value_or("").size() + message.name.value_or("").size();
+}
+
 std::size_t weighted_positions(const TensorData& weights) {
   const auto count = [&weights](const auto& values) {
     const auto width = weights.shape.size() == 2 ? static_cast<std::size_t>(std::max<std::int64_t>(weights.shape[1], 1)) : 1;

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -74,11 +75,68 @@ struct SampledSequence {
   bool operator==(const SampledSequence&) const = default;
 };
 
+/// Something that is said.
+struct TextPart {
+  std::string text = {};
+  bool operator==(const TextPart&) const = default;
+};
+/// Something that was thought before it was said.
+struct ThinkingPart {
+  std::string thinking = {};
+  bool operator==(const ThinkingPart&) const = default;
+};
+using ContentPart = std::variant<TextPart, ThinkingPart>;
+
+/// What a message says: a text, or a list of parts. A text and a list of that one text are different values, which formats may write
+/// differently. Made from either without a cast; by default the empty text.
+class MessageContent {
+ public:
+  MessageContent() = default;
+  MessageContent(std::string text) : value_(std::move(text)) {}
+  MessageContent(const char* text) : value_(std::string(text)) {}
+  MessageContent(std::vector<ContentPart> parts) : value_(std::move(parts)) {}
+
+  /// Null if it is the other kind.
+  [[nodiscard]] const std::string* if_text() const { return std::get_if<std::string>(&value_); }
+  [[nodiscard]] const std::vector<ContentPart>* if_parts() const { return std::get_if<std::vector<ContentPart>>(&value_); }
+  /// The text, or the text parts one behind the other: what is said, without what is thought.
+  [[nodiscard]] std::string said() const;
+  /// The empty text or the empty list.
+  [[nodiscard]] bool is_empty() const;
+  [[nodiscard]] std::size_t bytes() const;  ///< of all texts in it
+
+  bool operator==(const MessageContent&) const = default;
+
+ private:
+  std::variant<std::string, std::vector<ContentPart>> value_;
+};
+
+/// A call that the assistant makes. `arguments` is JSON text, as the model wrote it.
+struct ToolCall {
+  std::string name = {}, arguments = {};
+  std::optional<std::string> id = std::nullopt;
+  bool operator==(const ToolCall&) const = default;
+};
+/// What looked like a call and could not be read as one.
+struct UnparsedToolCall {
+  std::string raw_text = {}, error = {};
+  bool operator==(const UnparsedToolCall&) const = default;
+};
+
 /// One turn of a conversation. `role` is free text; renderers know user, assistant, system, tool.
 struct Message {
-  std::string role, content;
+  std::string role = {};
+  MessageContent content = {};
+  std::vector<ToolCall> tool_calls = {};                   ///< the assistant's
+  std::vector<UnparsedToolCall> unparsed_tool_calls = {};  ///< of a parsed answer; no format writes them
+  std::optional<bool> trainable = std::nullopt;            ///< for TrainOnWhat::customized alone
+  std::optional<std::string> tool_call_id = std::nullopt;  ///< of a tool's message: the call that it answers
+  std::optional<std::string> name = std::nullopt;          ///< of a tool's message: the tool
   bool operator==(const Message&) const = default;
 };
+
+/// Bytes of all texts in a message, those of its tool calls included.
+[[nodiscard]] std::size_t text_bytes(const Message& message);
 
 /// Which model to open, as a client understands it.
 struct ModelRef {

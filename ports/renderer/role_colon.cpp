@@ -33,19 +33,21 @@ Description RoleColonRenderer::describe() {
           .summary = "\"User: ...\" and \"Assistant: ...\" in words, for base models; an answer ends at \"\\n\\nUser:\""};
 }
 
-Result<RenderedMessage> RoleColonRenderer::render(const Message& message) const {
+RoleColonRenderer::RoleColonRenderer(std::shared_ptr<const Tokenizer> tokenizer) : AssembledRenderer(tokenizer, bos_of(*tokenizer)) {}
+
+Result<RenderedMessage> RoleColonRenderer::render(const Message& message, const RenderContext&) const {
   const auto role = capitalized(message.role);
   if (!role) return fail(role.error());
+  const auto content = plain_text_of(message, name());
+  if (!content) return fail(content.error());
   auto header = encode(*role + ":", SpecialText::recognise);
   if (!header) return fail(std::move(header).error());
-  auto output = encode(" " + message.content + "\n\n", SpecialText::recognise);
+  auto output = encode(" " + *content + "\n\n", SpecialText::recognise);
   if (!output) return fail(std::move(output).error());
   auto overlap = encode(message.role == "assistant" ? "User:" : "<UNUSED>", SpecialText::recognise);
   if (!overlap) return fail(std::move(overlap).error());
-  return RenderedMessage{std::move(*header), {std::move(*output)}, std::move(*overlap)};
+  return RenderedMessage{.header = std::move(*header), .output = {std::move(*output)}, .stop_overlap = std::move(*overlap)};
 }
-
-Result<EncodedTextChunk> RoleColonRenderer::suffix() const { return encode("Assistant:", SpecialText::recognise); }
 
 Stop RoleColonRenderer::stop_sequences() const { return std::vector<std::string>{std::string(kStopText)}; }
 
@@ -61,7 +63,7 @@ Result<ParsedResponse> RoleColonRenderer::parse_response(const std::vector<Token
   Termination termination = Termination::malformed;
   if (stops == 0 && has_eos) termination = Termination::eos;
   if (stops == 1 && !has_eos) termination = Termination::stop_sequence;
-  return ParsedResponse{{"assistant", std::string(content)}, termination};
+  return ParsedResponse{{.role = "assistant", .content = std::string(content)}, termination};
 }
 
 }  // namespace pipestill

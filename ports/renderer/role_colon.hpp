@@ -6,11 +6,11 @@ namespace pipestill {
 
 /// Token for token tinker-cookbook's RoleColonRenderer. A message is `{Role}:` and ` {content}\n\n`; a prompt ends in `Assistant:`; an
 /// answer ends at the text "\n\nUser:", of which an example's last assistant message learns the part after its own "\n\n". After a last
-/// message of another role the cookbook's literal `<UNUSED>` stands in an example, with weight 0. The text of special tokens is recognised
-/// in contents.
+/// message of another role the cookbook's literal `<UNUSED>` stands in an example, weighted as that message. The text of special tokens is
+/// recognised in contents. Contents are text; tool calls are not written. bos is the vocabulary's, if it has one.
 class RoleColonRenderer final : public AssembledRenderer {
  public:
-  using AssembledRenderer::AssembledRenderer;
+  explicit RoleColonRenderer(std::shared_ptr<const Tokenizer> tokenizer);
   [[nodiscard]] static Description describe();
 
   [[nodiscard]] Stop stop_sequences() const override;
@@ -20,8 +20,7 @@ class RoleColonRenderer final : public AssembledRenderer {
   [[nodiscard]] std::string name() const override { return "role_colon"; }
 
  protected:
-  [[nodiscard]] Result<RenderedMessage> render(const Message& message) const override;
-  [[nodiscard]] Result<EncodedTextChunk> suffix() const override;
+  [[nodiscard]] Result<RenderedMessage> render(const Message& message, const RenderContext& context) const override;
 };
 
 }  // namespace pipestill

@@ -6,6 +6,7 @@ namespace pipestill {
 
 /// A message is the special token `<|role|>` and its content, in which the text of special tokens is plain text, so that no content can
 /// forge a role; the assistant's is closed by `<|end|>`, another one ends where the next role begins. A prompt ends in `<|assistant|>`.
+/// Contents are text; tool calls are not written. bos is the vocabulary's, if it has one.
 class RoleTokensRenderer final : public AssembledRenderer {
  public:
   /// Fails if the vocabulary lacks `<|user|>`, `<|assistant|>` or `<|end|>`. A role without a token of its own fails when it is met.
@@ -19,13 +20,11 @@ class RoleTokensRenderer final : public AssembledRenderer {
   [[nodiscard]] std::string name() const override { return "role_tokens"; }
 
  protected:
-  [[nodiscard]] Result<RenderedMessage> render(const Message& message) const override;
-  [[nodiscard]] Result<EncodedTextChunk> suffix() const override { return EncodedTextChunk{{assistant_}}; }
+  [[nodiscard]] Result<RenderedMessage> render(const Message& message, const RenderContext& context) const override;
 
  private:
-  RoleTokensRenderer(std::shared_ptr<const Tokenizer> tokenizer, Token assistant, Token end)
-      : AssembledRenderer(std::move(tokenizer)), assistant_(assistant), end_(end) {}
-  Token assistant_, end_;
+  RoleTokensRenderer(std::shared_ptr<const Tokenizer> tokenizer, Token end);
+  Token end_;
 };
 
 }  // namespace pipestill

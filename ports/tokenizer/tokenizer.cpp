@@ -7,16 +7,18 @@
 #include "ports/text_file.hpp"
 #include "ports/tokenizer/bytes_tokenizer.hpp"
 #include "ports/tokenizer/chars_tokenizer.hpp"
+#include "ports/tokenizer/huggingface_tokenizer.hpp"
 
 namespace pipestill {
 namespace {
 
-const std::string kAccepted = std::string("accepted: the name \"bytes\", a directory with ") + CharsTokenizer::kFileName + " or " +
-                              BytesTokenizer::kFileName + ", or such a file";
+const std::string kAccepted = std::string("accepted: the name \"bytes\", a directory with ") + HuggingFaceTokenizer::kFileName + ", " +
+                              CharsTokenizer::kFileName + " or " + BytesTokenizer::kFileName + ", or such a file";
 
 Result<std::shared_ptr<const Tokenizer>> load_file(const std::filesystem::path& path) {
-  const auto text = read_text_file(path);
+  auto text = read_text_file(path, huggingface::kMaxFileBytes);
   if (!text) return fail(text.error());
+  if (path.filename() == HuggingFaceTokenizer::kFileName) return HuggingFaceTokenizer::parse(*std::move(text), path.string(), path.parent_path());
   const auto document = parse_strict_json(*text, path.string());
   if (!document) return fail(document.error());
   const auto* object = document->if_object();
@@ -24,7 +26,8 @@ Result<std::shared_ptr<const Tokenizer>> load_file(const std::filesystem::path& 
   if (type && *type == "chars") return CharsTokenizer::parse(*text, path.string());
   if (type && *type == "bytes" && object->size() == 1) return std::make_shared<BytesTokenizer>();
   return fail(ErrorCode::invalid_input,
-              path.string() + " is no vocabulary: its key \"type\" must be \"chars\", or \"bytes\" and the only key");
+              path.string() + " is no vocabulary: unless its name is " + HuggingFaceTokenizer::kFileName +
+                  ", its key \"type\" must be \"chars\", or \"bytes\" and the only key");
 }
 
 }  // namespace
@@ -37,6 +40,7 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::load(const std::string& name
   if (!std::filesystem::is_directory(path, ec)) {
     return fail(ErrorCode::invalid_input, "there is no tokenizer \"" + name_or_path + "\"; " + kAccepted);
   }
+  if (std::filesystem::exists(path / HuggingFaceTokenizer::kFileName, ec)) return load_file(path / HuggingFaceTokenizer::kFileName);
   const bool has_chars = std::filesystem::exists(path / CharsTokenizer::kFileName, ec);
   const bool has_bytes = std::filesystem::exists(path / BytesTokenizer::kFileName, ec);
   if (has_chars && has_bytes) {

@@ -39,6 +39,7 @@ failed() {
 run=("$pipestill" run recipe.json --out out)
 
 # The recipe and the command line
+refused "student.renderer: the renderer gpt_oss_low_reasoning needs the option current_date" -- "${run[@]}" --set student.renderer=gpt_oss_low_reasoning
 refused recipe.json "unknown key training.bath_size" "did you mean training.batch_size" -- "${run[@]}" --set training.bath_size=3
 sed 's/"seed": 1/"seed": 1, "seeds": 2/' recipe.json >unknown.json
 refused unknown.json "unknown key seeds" "did you mean seed" -- "$pipestill" run unknown.json --out out

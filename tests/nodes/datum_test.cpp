@@ -2,17 +2,12 @@
 
 #include <doctest/doctest.h>
 
-#include <boost/json/parse.hpp>
-#include <cmath>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
+#include <cstdint>
 #include <string>
+#include <vector>
 
 namespace {
 
-namespace json = boost::json;
 using namespace pipestill;
 
 std::vector<std::int64_t> ints(const Datum& d, const std::string& key) {
@@ -20,75 +15,7 @@ std::vector<std::int64_t> ints(const Datum& d, const std::string& key) {
 }
 std::vector<float> floats(const Datum& d, const std::string& key) { return std::get<std::vector<float>>(d.loss_fn_inputs.at(key).data); }
 
-std::filesystem::path conformance() {
-  if (const char* directory = std::getenv("PIPESTILL_CONFORMANCE_DIR")) return directory;
-  return std::filesystem::path(PIPESTILL_SOURCE_DIR) / ".." / "shared" / "conformance";
-}
-
-/// One case of the reference; false if it is about images, which ModelInput has none of, or about a reduction that does not exist here.
-bool agrees_with_reference(const json::object& c) {
-  ModelInput input;
-  for (const auto& chunk : c.at("chunks").as_array()) {
-    if (!chunk.is_array()) return false;
-    EncodedTextChunk text;
-    for (const auto& token : chunk.as_array()) text.tokens.push_back(token.to_number<Token>());
-    input.chunks.push_back(std::move(text));
-  }
-  std::vector<float> weights;
-  for (const auto& w : c.at("weights").as_array()) weights.push_back(w.to_number<float>());
-  const auto& max = c.at("max_length");
-  const auto max_length = max.is_null() ? std::nullopt : std::optional(max.to_number<std::size_t>());
-  const std::string reduction(c.at("reduction").as_string());
-  if (reduction != "none" && reduction != "mean") return false;
-  const auto datum =
-      datum_from_model_input_weights(input, weights, max_length, reduction == "mean" ? WeightReduction::mean : WeightReduction::none);
-
-  const auto& expect = c.at("expect").as_object();
-  INFO(std::string(c.at("id").as_string()));
-  if (expect.contains("error_type")) {
-    CHECK(!datum);
-    return true;
-  }
-  REQUIRE(datum);
-  std::vector<std::vector<Token>> chunks;
-  for (const auto& chunk : expect.at("input_chunks").as_array()) {
-    auto& tokens = chunks.emplace_back();
-    for (const auto& token : chunk.as_array()) tokens.push_back(token.to_number<Token>());
-  }
-  std::vector<std::vector<Token>> actual;
-  for (const auto& chunk : datum->model_input.chunks) actual.push_back(chunk.tokens);
-  CHECK(actual == chunks);
-  std::vector<std::int64_t> targets;
-  for (const auto& token : expect.at("target_tokens").as_array()) targets.push_back(token.to_number<std::int64_t>());
-  CHECK(ints(*datum, "target_tokens") == targets);
-  CHECK(datum->loss_fn_inputs.at("target_tokens").shape == std::vector<std::int64_t>{static_cast<std::int64_t>(targets.size())});
-  const auto got = floats(*datum, "weights");
-  const auto& hex = expect.at("weights_hex").as_array();
-  REQUIRE(got.size() == hex.size());
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    const float wanted = std::strtof(std::string(hex[i].as_string()).c_str(), nullptr);
-    CHECK(got[i] >= std::nextafter(wanted, -INFINITY));  // within a rounding of the reference's sum
-    CHECK(got[i] <= std::nextafter(wanted, INFINITY));
-    if (reduction == "none") CHECK(got[i] == wanted);
-  }
-  return true;
-}
-
 }  // namespace
-
-TEST_CASE("datums agree with the reference implementation's" * doctest::timeout(30)) {
-  std::ifstream file(conformance() / "datum_cases.json");
-  if (!file) {
-    MESSAGE("skipped: no conformance data at " << conformance().string());
-    return;
-  }
-  std::stringstream text;
-  text << file.rdbuf();
-  int compared = 0;
-  const auto document = json::parse(text.str());
-  for (const auto& c : document.as_object().at("cases").as_array()) compared += agrees_with_reference(c.as_object()) ? 1 : 0;
-  CHECK(compared >= 40);
-}
 
 TEST_CASE("position i predicts token i + 1 with its weight, and the cut is at the right") {
   const std::vector<float> weights{0, 0, 0.5f, 1, 1};

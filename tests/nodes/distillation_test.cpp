@@ -180,8 +180,8 @@ class BadStore final : public DatasetStore {
 class CountingRenderer final : public Renderer {
  public:
   mutable std::atomic<int> prompts{0}, supervised{0};
-  Result<ModelInput> build_generation_prompt(const std::vector<Message>& m) const override {
-    return ++prompts, inner_.build_generation_prompt(m);
+  Result<ModelInput> build_generation_prompt(const std::vector<Message>& m, const PromptOptions& options) const override {
+    return ++prompts, inner_.build_generation_prompt(m, options);
   }
   Result<SupervisedExample> build_supervised_example(const std::vector<Message>& m, TrainOnWhat on) const override {
     return ++supervised, inner_.build_supervised_example(m, on);

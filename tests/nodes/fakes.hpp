@@ -46,11 +46,11 @@ class LetterTokenizer final : public Tokenizer {
 /// "<role>content" for each message; an answer ends with '.'.
 class LetterRenderer final : public Renderer {
  public:
-  Result<ModelInput> build_generation_prompt(const std::vector<Message>& messages) const override {
+  Result<ModelInput> build_generation_prompt(const std::vector<Message>& messages, const PromptOptions& = {}) const override {
     ModelInput input;
     for (const auto& m : messages) {
       if (m.content == "unrenderable") return fail(ErrorCode::invalid_input, "this renderer cannot render it");
-      input.chunks.push_back({*tokenizer_.encode(m.content, SpecialText::plain_text)});
+      input.chunks.push_back({*tokenizer_.encode(m.content.said(), SpecialText::plain_text)});
     }
     input.chunks.push_back({{'>'}});
     return input;
@@ -60,7 +60,7 @@ class LetterRenderer final : public Renderer {
     auto prompt = build_generation_prompt({messages.begin(), messages.end() - 1});
     if (!prompt) return fail(prompt.error());
     SupervisedExample example{*prompt, std::vector<float>(prompt->length(), 0.0f)};
-    example.input.chunks.push_back({*tokenizer_.encode(messages.back().content, SpecialText::plain_text)});
+    example.input.chunks.push_back({*tokenizer_.encode(messages.back().content.said(), SpecialText::plain_text)});
     example.weights.resize(example.input.length(), 1.0f);
     return example;
   }
@@ -70,7 +70,7 @@ class LetterRenderer final : public Renderer {
     if (!text) return fail(text.error());
     const bool is_ended = text->ends_with('.');
     if (is_ended) text->pop_back();
-    return ParsedResponse{{"assistant", *text}, is_ended ? Termination::stop_sequence : Termination::malformed};
+    return ParsedResponse{{.role = "assistant", .content = *text}, is_ended ? Termination::stop_sequence : Termination::malformed};
   }
   std::string name() const override { return "letters"; }
 

@@ -534,6 +534,19 @@ TEST_CASE("identity leaves out what later keys of its kinds will say, and does n
   CHECK(identity({{"seed", 2}, {"engine", {{"staleness", 0}}}}) != plain);
 }
 
+TEST_CASE("a renderer's options are the recipe's, and none is made up") {
+  const auto plain = good(kOffPolicy).student.renderer_options;
+  CHECK(!plain.strip_thinking_from_history);
+  CHECK(!plain.system_role_as_user);
+  CHECK(!plain.current_date);
+  const auto given = good(kOffPolicy, {"student.renderer_options.strip_thinking_from_history=false", "student.renderer_options.system_role_as_user=true",
+                                       "student.renderer_options.current_date=2025-01-15"})
+                         .student.renderer_options;
+  CHECK(given.strip_thinking_from_history == false);
+  CHECK(given.system_role_as_user == true);
+  CHECK(given.current_date == "2025-01-15");
+}
+
 TEST_CASE("identity knows the built-in tokenizer from one in a directory") {
   CHECK(good(kOffPolicy).identity() != good(kOffPolicy, {"student.tokenizer=a/"}).identity());
   CHECK(good(kOffPolicy, {"student.tokenizer=b/"}).identity() == good(kOffPolicy, {"student.tokenizer=a/"}).identity());

@@ -22,7 +22,7 @@ const PromptRenderer kRenderer{std::make_shared<LetterRenderer>(), std::make_sha
 SampledBatch sampled(const std::vector<std::string>& answers) {
   SampledBatch batch{.at = {0, 2, 2}, .teacher_latency = std::chrono::milliseconds(4)};
   for (auto& row : prompts(answers).rows) {
-    batch.rows.push_back({.row = row, .prompt = ModelInput{{{{'p', 'q'}}, {{'>'}}}}, .answer = answer_of(row.conversation[0].content)});
+    batch.rows.push_back({.row = row, .prompt = ModelInput{{{{'p', 'q'}}, {{'>'}}}}, .answer = answer_of(row.conversation[0].content.said())});
   }
   return batch;
 }

@@ -18,7 +18,7 @@ TEST_CASE("the first source of a conversation wins") {
     const auto messages = prompt_conversation(row_of(json)).value();
     REQUIRE(messages.size() == 1);
     CHECK(messages[0].role == "user");
-    return messages[0].content;
+    return messages[0].content.said();
   };
   CHECK(only_text(R"({"prompt":"p","instruction":"i","input":"n","text":"t"})") == "p");
   CHECK(only_text(R"({"input":"n","instruction":"i"})") == "i");

@@ -75,7 +75,7 @@ int right_answers(const std::filesystem::path& model) {
   const auto answers = sample_all(*session, std::move(requests));
   int right = 0;
   for (std::size_t i = 0; i < answers.size(); ++i)
-    right += value_of(renderer->parse_response(value_of(answers[i]).tokens)).message.content == exercises()[i].second;
+    right += value_of(renderer->parse_response(value_of(answers[i]).tokens)).message.content.said() == exercises()[i].second;
   return right;
 }
 

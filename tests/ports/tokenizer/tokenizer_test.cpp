@@ -125,7 +125,7 @@ TEST_CASE("a tokenizer that is not there is refused by name, with what would be 
     CHECK(loaded.error().message.find(wrong) != std::string::npos);
     CHECK(loaded.error().message.find("\"bytes\"") != std::string::npos);
   }
-  CHECK(!Tokenizer::load(dir.write("tokenizer.json", R"({"version":"1.0"})").string()));
+  CHECK(!Tokenizer::load(dir.write("vocabulary.json", R"({"version":"1.0"})").string()));
   dir.write("chars.json", kChars);
   dir.write("bytes.json", R"({"type":"bytes"})");
   CHECK(Tokenizer::load(dir.path().string()).error().message.find("both") != std::string::npos);

@@ -1,0 +1,172 @@
+#include "ports/tokenizer/huggingface/normalizer.hpp"
+
+#include <utf8proc.h>
+
+#include <array>
+#include <cstdlib>
+#include <new>
+
+#include "ports/printable.hpp"
+#include "ports/tokenizer/huggingface/unicode_tables.hpp"
+#include "ports/tokenizer/huggingface/utf8.hpp"
+
+namespace pipestill::huggingface {
+namespace {
+
+namespace json = boost::json;
+
+/// Starters that NFC neither changes nor joins to what stands before them: most of what texts consist of, by blocks.
+bool is_settled(char32_t code) {
+  static constexpr std::array<unicode::CodeRange, 13> kSettled{{{0x0, 0x2ff}, {0x391, 0x3ce}, {0x400, 0x482}, {0x5d0, 0x5ea}, {0x621, 0x64a},
+    {0xe01, 0xe30}, {0x1e00, 0x1eff}, {0x2010, 0x2027}, {0x3041, 0x3096}, {0x30a1, 0x30fa}, {0x3400, 0x4dbf}, {0x4e00, 0x9fff}, {0xac00, 0xd7a3}}};
+  return code < 0x300 || unicode::contains(kSettled, code);
+}
+
+void append_composed(std::string_view text, std::string& out) {
+  if (text.empty()) return;
+  utf8proc_uint8_t* composed = nullptr;
+  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()), &composed,
+                                   static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  if (length < 0) throw std::bad_alloc();  // the text is UTF-8: nothing else can be wrong
+  out.append(reinterpret_cast<const char*>(composed), static_cast<std::size_t>(length));
+  std::free(composed);
+}
+
+/// A character that later versions of Unicode reorder or compose and version 9 does not: it stands alone.
+bool is_younger_mark(char32_t code) {
+  if (code == 0x11930) return true;  // composes with U+11935
+  return utf8proc_get_property(static_cast<utf8proc_int32_t>(code))->combining_class != 0 && !unicode::contains(unicode::nonstarter(), code);
+}
+
+void append_nfc(std::string_view text, std::string& out) {
+  std::size_t begin = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto here = at;
+    if (!is_younger_mark(utf8::next(text, at))) continue;
+    append_composed(text.substr(begin, here - begin), out);
+    out += text.substr(here, at - here);
+    begin = at;
+  }
+  append_composed(text.substr(begin), out);
+}
+
+bool is_ascii(std::string_view text) {
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) >= 0x80) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string normalize_nfc(std::string_view text) {
+  if (is_ascii(text)) return std::string(text);
+  std::string out;
+  out.reserve(text.size());
+  std::size_t copied = 0;   // up to here the text is in `out`
+  std::size_t settled = 0;  // the settled character before `at`, which marks behind it may change
+  for (std::size_t at = 0; at < text.size();) {
+    const auto here = at;
+    if (is_settled(utf8::next(text, at))) {
+      settled = here;
+      continue;
+    }
+    out += text.substr(copied, settled - copied);
+    std::size_t end = at;
+    while (end < text.size()) {
+      auto next = end;
+      if (is_settled(utf8::next(text, next))) break;
+      end = next;
+    }
+    append_nfc(text.substr(settled, end - settled), out);
+    copied = settled = at = end;
+  }
+  return out += text.substr(copied);
+}
+
+std::string lower_case(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t at = 0; at < text.size();) {
+    const auto code = utf8::next(text, at);
+    if (code == 0x130) {
+      out += "i\xcc\x87";  // the one character whose lower case is two
+    } else {
+      utf8::append(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(code))));
+    }
+  }
+  return out;
+}
+
+Result<std::string> replace_matches(std::string_view text, const Regex* regex, std::string_view pattern, std::string_view content) {
+  std::string out;
+  std::size_t copied = 0;
+  const auto replace = [&](std::size_t begin, std::size_t end) {
+    out.append(text.substr(copied, begin - copied)).append(content);
+    copied = end;
+    return true;
+  };
+  if (regex) {
+    if (!for_each_match(*regex, text, replace)) {
+      return fail(ErrorCode::invalid_input, "the pattern " + printable(regex->pattern()) + " takes too many steps on this text");
+    }
+  } else if (!pattern.empty()) {
+    for (auto at = text.find(pattern); at != std::string_view::npos; at = text.find(pattern, at + pattern.size())) replace(at, at + pattern.size());
+  }
+  return out += text.substr(copied);
+}
+
+Result<Normalizer> Normalizer::parse(const json::value& value, const JsonPlace& place) {
+  Normalizer normalizer;
+  if (value.is_null()) return normalizer;
+  const auto read = [&](const json::object& object, const std::string& type, const JsonPlace& at) -> Result<void> {
+    if (normalizer.steps_.size() == kMaxSteps) return at.refuse("is one step more than the " + std::to_string(kMaxSteps) + " that a sequence may have");
+    if (type == "NFC") {
+      normalizer.steps_.push_back({.kind = Step::Kind::nfc});
+    } else if (type == "Lowercase") {
+      normalizer.steps_.push_back({.kind = Step::Kind::lowercase});
+    } else if (type == "Prepend") {
+      auto text = string_at(object, "prepend", at);
+      if (!text) return fail(text.error());
+      normalizer.steps_.push_back({.kind = Step::Kind::prepend, .content = *std::move(text)});
+    } else if (type == "Replace") {
+      auto pattern = pattern_at(object, at);
+      if (!pattern) return fail(pattern.error());
+      auto content = string_at(object, "content", at);
+      if (!content) return fail(content.error());
+      Step step{.kind = Step::Kind::replace, .pattern = pattern->text, .content = *std::move(content)};
+      if (pattern->is_regex) {
+        auto regex = Regex::compile(pattern->text);
+        if (!regex) return at.key("pattern").refuse("is no regular expression that can be used: " + regex.error().message);
+        step.regex = *std::move(regex);
+      }
+      normalizer.steps_.push_back(std::move(step));
+    } else {
+      return at.key("type").refuse("is \"" + printable(type) + "\"; known are NFC, Lowercase, Prepend, Replace and Sequence");
+    }
+    return {};
+  };
+  if (auto done = for_each_member(value, place, "normalizers", read); !done) return fail(done.error());
+  return normalizer;
+}
+
+Result<std::string> Normalizer::normalize(std::string_view text) const {
+  std::string out(text);
+  for (const auto& step : steps_) {
+    switch (step.kind) {
+      case Step::Kind::nfc: out = normalize_nfc(out); break;
+      case Step::Kind::lowercase: out = lower_case(out); break;
+      case Step::Kind::prepend:
+        if (!out.empty()) out.insert(0, step.content);
+        break;
+      case Step::Kind::replace: {
+        auto replaced = replace_matches(out, step.regex.get(), step.pattern, step.content);
+        if (!replaced) return replaced;
+        out = *std::move(replaced);
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace pipestill::huggingface

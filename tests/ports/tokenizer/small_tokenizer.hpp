@@ -1,0 +1,63 @@
+#pragma once
+// Small tokenizer.json files of our own, made from a list of merges.
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ports/tokenizer/huggingface/byte_alphabet.hpp"
+#include "ports/tokenizer/huggingface_tokenizer.hpp"
+
+namespace pipestill::testing {
+
+using Merges = std::vector<std::pair<std::string, std::string>>;
+
+inline const Merges kSmallMerges{{"t", "h"}, {"th", "e"}, {"Ġ", "the"}, {"a", "b"}, {"b", "a"}, {"ab", "a"}, {"a", "a"}, {"aa", "aa"}, {"Ã", "©"}, {"Ġ", "a"}};
+
+/// Ids 0 to 255 are the bytes, then the merges' results in their order.
+inline boost::json::object byte_level_file(const Merges& merges = kSmallMerges) {
+  boost::json::object vocab;
+  boost::json::array list;
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    const char raw = static_cast<char>(byte);
+    vocab[huggingface::map_bytes({&raw, 1})] = byte;
+  }
+  for (const auto& [left, right] : merges) {
+    vocab[left + right] = vocab.size();
+    list.emplace_back(left + " " + right);
+  }
+  auto file = boost::json::parse(R"({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+    "post_processor": null, "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}})").as_object();
+  file["model"] = boost::json::object{{"type", "BPE"}, {"vocab", std::move(vocab)}, {"merges", std::move(list)}};
+  return file;
+}
+
+/// Characters as tokens; no pre-tokenizer and no decoder.
+inline boost::json::object character_file(const std::string& vocab, const std::string& merges, const std::string& options = "{}") {
+  auto model = boost::json::parse(options).as_object();
+  model["vocab"] = boost::json::parse(vocab);
+  model["merges"] = boost::json::parse(merges);
+  return {{"model", std::move(model)}};
+}
+
+inline void add_token(boost::json::object& file, const std::string& content, boost::json::object flags = {}) {
+  flags["content"] = content;
+  flags["id"] = 0;
+  if (!file.contains("added_tokens")) file["added_tokens"] = boost::json::array();
+  file["added_tokens"].as_array().push_back(std::move(flags));
+}
+
+inline Result<std::shared_ptr<const HuggingFaceTokenizer>> parse_file(const boost::json::object& file) {
+  return HuggingFaceTokenizer::parse(boost::json::serialize(file), "v/tokenizer.json", "/nonexistent");
+}
+inline std::shared_ptr<const HuggingFaceTokenizer> tokenizer_of(const boost::json::object& file) { return parse_file(file).value(); }
+
+inline std::vector<Token> ids_of(const boost::json::object& file, const std::string& text, SpecialText special = SpecialText::recognise) {
+  return tokenizer_of(file)->encode(text, special).value();
+}
+
+}  // namespace pipestill::testing
