@@ -26,12 +26,13 @@ int run_order(const OrderArguments& arguments) {
   const auto seed = BigSeed::parse(arguments.seed);
   if (!seed) return report({ErrorCode::invalid_input, "--seed: " + seed.error().message});
   if (arguments.rows > kMostRows) return report({ErrorCode::invalid_input, "--rows " + std::to_string(arguments.rows) + ": at most " + std::to_string(kMostRows)});
-  const auto order = epoch_order(*seed, arguments.epoch, arguments.rows);
-  if (arguments.json) {
-    std::puts(boost::json::serialize(boost::json::object{{"order", boost::json::array(order.begin(), order.end())}}).c_str());
-  } else {
-    for (const auto row : order) std::printf("%llu\n", static_cast<unsigned long long>(row));
+  const EpochOrder order(*seed, arguments.epoch, arguments.rows);
+  boost::json::array rows;
+  for (std::uint64_t k = 0; k < order.size(); ++k) {
+    if (arguments.json) rows.push_back(order[k]);
+    else std::printf("%llu\n", static_cast<unsigned long long>(order[k]));
   }
+  if (arguments.json) std::puts(boost::json::serialize(boost::json::object{{"order", std::move(rows)}}).c_str());
   return kDone;
 }
 

@@ -8,7 +8,6 @@
 #include "nodes/describe.hpp"
 #include "nodes/prompt.hpp"
 #include "ports/dataset/conversation.hpp"
-#include "ports/dataset/epoch_order.hpp"
 #include "ports/dataset/seed_streams.hpp"
 
 namespace pipestill {
@@ -48,7 +47,7 @@ Result<std::optional<PromptBatch>> BatchSource::operator()(graph::Context& conte
   if (next_step_ == plan_.total_steps()) return std::nullopt;
   PromptBatch batch{.at = {next_step_ / plan_.batches_per_epoch(), next_step_ % plan_.batches_per_epoch(), next_step_}};
   const bool is_shuffled = recipe_->dataset.shuffle;
-  if (is_shuffled && batch.at.batch == 0) order_ = epoch_order(recipe_->seed, batch.at.epoch, plan_.rows);
+  if (is_shuffled && batch.at.batch == 0) order_ = EpochOrder(recipe_->seed, batch.at.epoch, plan_.rows);
   const std::uint64_t begin = batch.at.batch * plan_.batch_size;
   const std::uint64_t end = std::min(begin + plan_.batch_size, plan_.rows);
   for (std::uint64_t place = begin; place < end; ++place) {

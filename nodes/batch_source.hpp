@@ -4,13 +4,13 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "graph/base/description.hpp"
 #include "graph/message.hpp"
 #include "nodes/messages.hpp"
 #include "nodes/recipe.hpp"
 #include "ports/dataset/dataset_store.hpp"
+#include "ports/dataset/epoch_order.hpp"
 
 namespace pipestill {
 
@@ -42,7 +42,7 @@ class BatchSource {
   BatchPlan plan_;
   std::shared_ptr<DatasetStore> dataset_;
   std::uint64_t next_step_ = 0;
-  std::vector<std::uint64_t> order_;  // of the epoch under way; empty: the file's
+  EpochOrder order_;  // of the epoch under way; empty: the file's
 };
 
 }  // namespace pipestill

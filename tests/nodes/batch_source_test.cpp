@@ -5,8 +5,8 @@
 #include <map>
 #include <set>
 
-#include "ports/dataset/epoch_order.hpp"
 #include "ports/dataset/memory_store.hpp"
+#include "ports/dataset/numpy_random.hpp"
 #include "tests/nodes/fakes.hpp"
 
 namespace {
@@ -66,8 +66,8 @@ TEST_CASE("rows come in NumPy's order for seed + epoch, or in the file's") {
   for (const auto& batch : shuffled) {
     for (const auto& row : batch.rows) order.push_back(row.index);
   }
-  auto expected = epoch_order(BigSeed(7), 0, 8);
-  const auto second = epoch_order(BigSeed(7), 1, 8);
+  auto expected = default_rng(7).permutation(8);
+  const auto second = default_rng(8).permutation(8);
   expected.insert(expected.end(), second.begin(), second.end());
   CHECK(order == expected);
 
