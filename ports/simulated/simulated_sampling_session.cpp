@@ -233,7 +233,7 @@ class SimulatedSamplingSession final : public SamplingSession {
   void sample_stream(SampleRequest request, std::stop_token stop, TokenHandler on_token, Completion<SampledSequence> done) override {
     const auto& params = request.params;
     if (params.max_tokens < 1) return sample(std::move(request), std::move(stop), std::move(done));
-    auto stream = std::make_shared<Stream>(model_.sample(request.prompt.to_ints(), params), std::move(on_token), stop);
+    auto stream = std::make_shared<Stream>(Stream{model_.sample(request.prompt.to_ints(), params), std::move(on_token), stop});
     auto answer = [stream, done]() -> Answer {
       return {[stream, done] {
                 while (stream->handed_over < stream->answer.tokens.size()) {
