@@ -24,7 +24,8 @@ struct OrderArguments {
   bool json = false;
 };
 
-constexpr std::uint64_t kMostRows = 100'000'000, kMostGroups = 65536;
+// So that a place in a mix's stream of rows, epoch * rows * groups at most, fits in 64 bits.
+constexpr std::uint64_t kMostRows = 100'000'000, kMostGroups = 65536, kMostEpochs = 1'000'000;
 
 void print_order(const EpochOrder& order, bool as_json) {
   boost::json::array rows;
@@ -76,7 +77,7 @@ int run_order(const OrderArguments& arguments) {
   const bool has_empty = std::ranges::any_of(shares, [](const DatasetShare& share) { return share.rows == 0 || share.groups == 0 || share.groups > kMostGroups; });
   if (has_empty) return report({ErrorCode::invalid_input, "a mix takes from 1 to " + std::to_string(kMostGroups) + " rows of each dataset a batch (--groups), and none has 0 rows (--rows)"});
   RowOrder order(*seed, std::move(shares));
-  if (arguments.epoch > kMostRows) return report({ErrorCode::invalid_input, "--epoch " + std::to_string(arguments.epoch) + ": of a mix at most " + std::to_string(kMostRows)});
+  if (arguments.epoch > kMostEpochs) return report({ErrorCode::invalid_input, "--epoch " + std::to_string(arguments.epoch) + ": of a mix at most " + std::to_string(kMostEpochs)});
   print_batches(order, arguments.epoch, arguments.json);
   return kDone;
 }

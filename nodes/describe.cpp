@@ -96,7 +96,7 @@ Description describe_batch_source() {
                     .help = "longer prompts are truncated to this many tokens; null: none is",
                     .is_nullable = true,
                     .minimum = 1},
-                   row_policy("dataset.on_bad_row", R"("fail")", "a row that gives no prompt ends the run, or is skipped: it keeps its place in its batch, which trains on one row less, and is counted as dropped.bad",
+                   row_policy("dataset.on_bad_row", R"("fail")", "a row that gives no prompt (supervised: no target) ends the run, or is skipped: it keeps its place in its batch, which trains on one row less, and is counted as dropped.bad",
                               {"fail", "skip"}),
                    {.name = "training.batch_size",
                     .type = Type::integer,

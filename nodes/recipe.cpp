@@ -436,11 +436,11 @@ Result<Recipe> parse_recipe(std::string_view text, const std::string& name, cons
   if (!long_seed) return fail(long_seed.error());
   json::array datasets;
   if (*mix) {
-    const auto others = std::ranges::stable_partition(keys, [](const KeyInfo& key) { return !key.name.starts_with("dataset."); });
-    auto resolved_mix = resolve_mix(**mix, {others.begin(), others.end()}, name);
+    const auto of_datasets = std::stable_partition(keys.begin(), keys.end(), [](const KeyInfo& key) { return !key.name.starts_with("dataset."); });
+    auto resolved_mix = resolve_mix(**mix, {of_datasets, keys.end()}, name);
     if (!resolved_mix) return fail(resolved_mix.error());
     datasets = *std::move(resolved_mix);
-    keys.erase(others.begin(), others.end());
+    keys.erase(of_datasets, keys.end());
   }
   auto resolved = resolve(given, keys, name, kOptionalSections);
   if (!resolved) return fail(resolved.error());

@@ -38,6 +38,10 @@ Result<FileHandle> FileHandle::open_regular(const std::filesystem::path& path) {
   return file;
 }
 
+Result<FileHandle> FileHandle::open_for_update(const std::filesystem::path& path) {
+  return owned(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
+}
+
 Result<FileHandle> FileHandle::in_memory() { return owned(::memfd_create("pipestill", MFD_CLOEXEC)); }
 
 Result<FileHandle> FileHandle::temporary() {

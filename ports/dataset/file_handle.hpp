@@ -32,6 +32,8 @@ class FileHandle {
 
   /// A regular file, for reading. ErrorCode::invalid_input, naming it.
   [[nodiscard]] static Result<FileHandle> open_regular(const std::filesystem::path& path);
+  /// A file that is there and no link, for reading and writing.
+  [[nodiscard]] static Result<FileHandle> open_for_update(const std::filesystem::path& path);
   /// A file without a name, gone with its handle: in memory, or in the directory for temporary files ($TMPDIR).
   [[nodiscard]] static Result<FileHandle> in_memory();
   [[nodiscard]] static Result<FileHandle> temporary();

@@ -88,22 +88,29 @@ struct CacheFile {
 
 /// Takes `source` where it holds the lines itself.
 std::optional<IndexedText> load_from_cache(FileHandle& source, const fs::path& path, TextFormat format, const CacheNames& names) {
-  auto file = FileHandle::open_regular(names.index);
+  auto file = FileHandle::open_for_update(names.index);
+  if (!file) file = FileHandle::open_regular(names.index);  // a cache that can only be read
   if (!file) return std::nullopt;
   auto index = RowIndex::load(*std::move(file));
   if (!index) return std::nullopt;
-  const auto& origin = index->origin();
+  const auto origin = index->origin();
   const auto seen = compare(source, path, origin.source, origin.source_hash);
   if (seen == Seen::other) return std::nullopt;
   const auto made = seen == Seen::same_facts ? IndexedText::Made::from_cache : IndexedText::Made::from_cache_by_hash;
+  auto spool_seen = Seen::same_facts;
   std::optional<FileHandle> spool;
   if (format != TextFormat::plain) {
     auto opened = FileHandle::open_regular(names.text);
-    if (!opened || compare(*opened, names.text, origin.text, origin.text_hash) == Seen::other) return std::nullopt;
+    if (!opened) return std::nullopt;
+    spool_seen = compare(*opened, names.text, origin.text, origin.text_hash);
+    if (spool_seen == Seen::other) return std::nullopt;
     spool = *std::move(opened);
   }
-  const auto facts = (spool ? *spool : source).facts();
-  if (!facts || facts->size != index->text_bytes()) return std::nullopt;
+  const auto facts = (spool ? *spool : source).facts(), source_facts = source.facts();
+  if (!facts || !source_facts || facts->size != index->text_bytes()) return std::nullopt;
+  if (seen == Seen::same_hash || spool_seen == Seen::same_hash) {  // so that the next run need not read it all; if that fails, it will
+    (void)index->seal({settled(*source_facts), origin.source_hash, *facts, origin.text_hash});
+  }
   return IndexedText{spool ? *std::move(spool) : std::move(source), *std::move(index), *facts, made};
 }
 

@@ -80,7 +80,14 @@ if [ "$with_torch" != OFF ]; then
   if grep -qF teacher_inference "$stdout"; then fail "check shows a teacher in a supervised recipe"; fi
   expect_text "$stdout" "2500 steps"
 fi
-checked "check shows graph and plan, and writes nothing"
+sed 's/"dataset": {\([^}]*\)}/"dataset": [{\1, "groups_per_batch": 3}, {"path": "heldout.jsonl", "groups_per_batch": 1}]/' recipe.json >mix.json
+expect_exit 0 "$pipestill" check mix.json
+expect_text "$stdout" "30 rows, 10 batches an epoch, 20 steps"
+expect_text "$stdout" "dataset 1: heldout.jsonl, 6 rows, 1 a batch"
+expect_exit 2 "$pipestill" check mix.json --set training.batch_size=5
+expect_sentence groups_per_batch "is 4, not 5"
+rm mix.json
+checked "check shows graph and plan, of a mix too, and writes nothing"
 
 # run, and what it leaves
 expect_exit 0 "$pipestill" run recipe.json --out run --json --trace --set evaluation.path=heldout.jsonl --set evaluation.every=8 --set engine.staleness=1
@@ -147,6 +154,14 @@ expect_exit 2 "$pipestill" run run/recipe.json --out changed --set dataset.path=
 expect_sentence dataset.fingerprint shorter.jsonl
 expect_no_file changed
 checked "the resolved recipe of a run, run again, gives the same run, from a compressed copy too, and refuses other data"
+
+sed 's/"dataset": {\([^}]*\)}/"dataset": [{\1, "groups_per_batch": 3}, {"path": "heldout.jsonl", "groups_per_batch": 1}]/' recipe.json >mix.json
+expect_exit 0 "$pipestill" run mix.json --out mixed
+expect_run mixed finished 20
+cp rows.jsonl heldout.jsonl mixed/
+expect_exit 0 "$pipestill" run mixed/recipe.json --out mixed_again --schedule sequential
+expect_identical mixed mixed_again
+checked "a mix, run again from its resolved recipe on the other schedule, gives the same run"
 
 expect_exit 0 "$pipestill" run recipe.json --out quiet --set training.max_steps=3
 expect_text "$stdout" "3 steps"
