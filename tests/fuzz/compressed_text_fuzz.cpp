@@ -11,7 +11,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) return 0;
   const auto path = fuzz::scratch_directory() / (data[0] % 2 == 0 ? "rows.jsonl.gz" : "rows.jsonl.zst");
   std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(data + 1), static_cast<std::streamsize>(size - 1));
-  const auto store = open_dataset(path, {.max_row_bytes = 512, .max_depth = 16, .max_text_bytes = std::uint64_t{8} << 20});
+  const auto store = open_dataset(path, {.max_row_bytes = 512, .max_depth = 16, .max_text_bytes = std::uint64_t{1} << 20});
   if (!store) {
     fuzz::require_sound_refusal(store.error());
     return 0;
