@@ -1,8 +1,10 @@
 // pipestill check: whether a recipe can run, and what it would do.
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <cstdio>
 #include <memory>
+#include <utility>
 
 #include "app/commands.hpp"
 #include "app/exit_status.hpp"
@@ -21,14 +23,20 @@ int run_check(const RecipeArguments& arguments, Output output) {
   if (!ports) return report(ports.error());
   const auto plan = plan_run(*recipe, *ports);
   if (!plan) return report(plan.error());
+  const auto datasets = recipe->datasets();
   if (output == Output::dot) {
     std::fputs(draw_flow(*recipe).c_str(), stdout);
   } else if (output == Output::json) {
-    std::puts(boost::json::serialize(boost::json::object{{"rows", plan->rows}, {"batches_per_epoch", plan->batches_per_epoch}, {"total_steps", plan->total_steps},
+    boost::json::array opened;
+    for (const auto& dataset : plan->datasets) opened.push_back(boost::json::object{{"rows", dataset.rows}, {"fingerprint", dataset.fingerprint}});
+    std::puts(boost::json::serialize(boost::json::object{{"rows", plan->rows}, {"datasets", std::move(opened)}, {"batches_per_epoch", plan->batches_per_epoch}, {"total_steps", plan->total_steps},
                                                          {"identity", recipe->identity()}, {"recipe", recipe->resolved}}).c_str());
   } else {
     std::printf("%s\n%llu rows, %llu batches an epoch, %llu steps; recipe identity %.16s\n", describe_flow(*recipe).c_str(), static_cast<unsigned long long>(plan->rows),
                 static_cast<unsigned long long>(plan->batches_per_epoch), static_cast<unsigned long long>(plan->total_steps), recipe->identity().c_str());
+    for (std::size_t i = 0; datasets.size() > 1 && i < datasets.size(); ++i) {
+      std::printf("dataset %zu: %s, %llu rows, %zu a batch\n", i, datasets[i].path.c_str(), static_cast<unsigned long long>(plan->datasets[i].rows), datasets[i].groups_per_batch);
+    }
     for (const auto& reason : plan->nondeterminism) std::printf("not repeatable: %s\n", reason.c_str());
   }
   return kDone;

@@ -21,6 +21,8 @@
 namespace pipestill::app {
 namespace {
 
+constexpr std::uint64_t kMostSkipped = 5;  // bad rows that are told one by one
+
 struct RunArguments {
   RecipeArguments recipe;
   std::string out;
@@ -47,6 +49,7 @@ int run_run(const RunArguments& arguments) {
 
   const auto logger = make_logger(arguments.verbose);
   const auto monitor = std::make_shared<graph::Monitor>();
+  std::uint64_t skipped = 0;  // written by one stage alone, one batch at a time
   auto summary = [&] {
     Progress progress(monitor, !arguments.no_progress && !arguments.verbose);
     RecordedRunOptions options{.directory = directory};
@@ -55,7 +58,17 @@ int run_run(const RunArguments& arguments) {
     options.distillation.stop = signals.stop();
     options.distillation.stop_now = signals.stop_now();
     options.distillation.monitor = monitor;
-    options.distillation.on_step = [&](const StepResult& step) { progress.on_step(step); };
+    options.on_dataset_progress = [&](const DatasetProgress& read) {
+      if (!progress.is_live() || read.bytes == read.total_bytes) return;
+      const auto share = read.total_bytes > 0 ? fmt::format(" ({:.0f} %)", 100 * static_cast<double>(read.bytes) / static_cast<double>(read.total_bytes)) : "";
+      progress.say(fmt::format("reading the dataset for the first time: {} rows, {} MiB{}", read.rows, read.bytes >> 20, share));
+    };
+    options.distillation.on_step = [&](const StepResult& step) {
+      progress.on_step(step);
+      for (const auto& row : step.rows) {
+        if (row.dropped == DropReason::bad && skipped++ < kMostSkipped) progress.say("skipped " + row.why_bad);
+      }
+    };
     options.distillation.on_stall = [&](const graph::Stall& stall) { progress.say("pipestill: " + to_text(stall)); };
     options.distillation.on_evaluation = [&](const EvaluationRecord& record) {
       progress.on_evaluation(record);
@@ -68,6 +81,7 @@ int run_run(const RunArguments& arguments) {
 
   if (arguments.json) std::puts(boost::json::serialize(summary->to_json()).c_str());
   else std::printf("%s%-20s%s\n", to_table(*summary).c_str(), "run directory", directory.c_str());
+  if (skipped > kMostSkipped) std::fprintf(stderr, "skipped %llu rows in all (dataset.on_bad_row); see dropped.bad in metrics.jsonl\n", static_cast<unsigned long long>(skipped));
   for (const auto& failure : summary->close_failures) std::fprintf(stderr, "pipestill: %s: %s\n", failure.stage.c_str(), failure.error.message.c_str());
   if (summary->failure) {
     const auto& failure = *summary->failure;

@@ -6,7 +6,8 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build ccache
-  libtbb-dev libboost-json1.81-dev libspdlog-dev libpcg-cpp-dev libcli11-dev libexpected-dev libssl-dev libpcre2-dev libutf8proc-dev
+  libtbb-dev libboost-json1.81-dev libspdlog-dev libpcg-cpp-dev libcli11-dev libexpected-dev libssl-dev
+  libsqlite3-dev zlib1g-dev libzstd-dev libpcre2-dev libutf8proc-dev
   libtorch-dev libdnnl-dev
 )
 case "${1:-build}" in

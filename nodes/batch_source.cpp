@@ -8,56 +8,67 @@
 #include "nodes/describe.hpp"
 #include "nodes/prompt.hpp"
 #include "ports/dataset/conversation.hpp"
-#include "ports/dataset/epoch_order.hpp"
 #include "ports/dataset/seed_streams.hpp"
 
 namespace pipestill {
 
-Result<BatchPlan> BatchPlan::make(const Recipe& recipe, std::uint64_t rows) {
-  if (rows == 0)
-    return fail(ErrorCode::invalid_input, "dataset.path: " + recipe.dataset.path.string() + " has no row; at least 1 is needed");
-  return BatchPlan{rows, recipe.training.batch_size, recipe.training.epochs, recipe.training.max_steps};
+Result<BatchPlan> BatchPlan::make(const Recipe& recipe, std::span<const std::uint64_t> rows) {
+  const auto datasets = recipe.datasets();
+  if (rows.size() != datasets.size()) {
+    return fail(ErrorCode::invalid_input, "the recipe names " + std::to_string(datasets.size()) + " datasets, and " + std::to_string(rows.size()) + " are given");
+  }
+  BatchPlan plan{.epochs = recipe.training.epochs, .max_steps = recipe.training.max_steps};
+  for (std::size_t i = 0; i < datasets.size(); ++i) {
+    if (rows[i] == 0) return fail(ErrorCode::invalid_input, "dataset.path: " + datasets[i].path.string() + " has no row; at least 1 is needed");
+    plan.datasets.push_back({rows[i], datasets[i].groups_per_batch, datasets[i].shuffle});
+  }
+  plan.batches_per_epoch = RowOrder(recipe.seed, plan.datasets).batches_per_epoch();
+  return plan;
 }
 
 std::uint64_t BatchPlan::total_steps() const {
   constexpr auto kMost = std::numeric_limits<std::uint64_t>::max();
-  const std::uint64_t per_epoch = batches_per_epoch();  // 0 in a plan that only describes a flow
-  const std::uint64_t of_epochs = per_epoch > 0 && epochs > kMost / per_epoch ? kMost : epochs * per_epoch;
+  // 0 batches in a plan that only describes a flow.
+  const std::uint64_t of_epochs = batches_per_epoch > 0 && epochs > kMost / batches_per_epoch ? kMost : epochs * batches_per_epoch;
   return std::min(of_epochs, max_steps.value_or(kMost));
 }
 
-BatchSource::BatchSource(const Recipe& recipe, const BatchPlan& plan, std::shared_ptr<DatasetStore> dataset)
-    : recipe_(std::make_shared<const Recipe>(recipe)), plan_(plan), dataset_(std::move(dataset)) {}
+BatchSource::BatchSource(const Recipe& recipe, const BatchPlan& plan, std::vector<std::shared_ptr<DatasetStore>> datasets)
+    : recipe_(std::make_shared<const Recipe>(recipe)), plan_(plan), datasets_(std::move(datasets)), order_(recipe.seed, plan.datasets) {
+  for (const auto& dataset : recipe.datasets()) on_bad_row_.push_back(dataset.on_bad_row);
+}
 
 Description BatchSource::describe() { return describe_batch_source(); }
 
-Result<Row> BatchSource::read_row(std::uint64_t index, std::uint64_t epoch) {
-  auto record = dataset_->row(index);
+Result<Row> BatchSource::read_row(const RowPlace& place) {
+  auto record = datasets_[place.dataset]->row(place.index);
   if (!record) return fail(std::move(record.error()));
-  Row row{.index = index, .where = std::move(record->where), .teacher = recipe_->teacher ? recipe_->teacher->teacher_model : ""};
+  Row row{.index = place.index,
+          .dataset = place.dataset,
+          .where = std::move(record->where),
+          .teacher = recipe_->teacher ? recipe_->teacher->teacher_model : ""};
   auto conversation = recipe_->method == Method::supervised ? supervised_conversation(*record) : prompt_conversation(*record);
   if (!conversation) return fail(at_row(row, std::move(conversation.error())));
   row.conversation = *std::move(conversation);
   if (recipe_->method != Method::supervised) {
-    row.seed = draw_seed(recipe_->seed, recipe_->method == Method::on_policy ? "student_sampling" : "teacher_sampling", 0, epoch, index, 0);
+    row.seed = draw_seed(recipe_->seed, recipe_->method == Method::on_policy ? "student_sampling" : "teacher_sampling", place.dataset, place.epoch, place.index, 0);
   }
   return row;
 }
 
 Result<std::optional<PromptBatch>> BatchSource::operator()(graph::Context& context) {
   if (next_step_ == plan_.total_steps()) return std::nullopt;
-  PromptBatch batch{.at = {next_step_ / plan_.batches_per_epoch(), next_step_ % plan_.batches_per_epoch(), next_step_}};
-  const bool is_shuffled = recipe_->dataset.shuffle;
-  if (is_shuffled && batch.at.batch == 0) order_ = epoch_order(recipe_->seed, batch.at.epoch, plan_.rows);
-  const std::uint64_t begin = batch.at.batch * plan_.batch_size;
-  const std::uint64_t end = std::min(begin + plan_.batch_size, plan_.rows);
-  for (std::uint64_t place = begin; place < end; ++place) {
-    const std::uint64_t index = is_shuffled ? order_[place] : place;
-    auto row = read_row(index, batch.at.epoch);
+  PromptBatch batch{.at = {next_step_ / plan_.batches_per_epoch, next_step_ % plan_.batches_per_epoch, next_step_}};
+  for (const auto& place : order_.batch(next_step_)) {
+    auto row = read_row(place);
     if (!row) {
       const bool is_bad_row = row.error().code == ErrorCode::invalid_input;
-      if (!is_bad_row || recipe_->dataset.on_bad_row == BadRowPolicy::fail) return fail(std::move(row.error()));
-      row = Row{.index = index, .where = "row " + std::to_string(index), .dropped = DropReason::bad};
+      if (!is_bad_row || on_bad_row_[place.dataset] == BadRowPolicy::fail) return fail(std::move(row.error()));
+      row = Row{.index = place.index,
+                .dataset = place.dataset,
+                .where = "row " + std::to_string(place.index),
+                .dropped = DropReason::bad,
+                .why_bad = std::move(row.error().message)};
     }
     batch.rows.push_back(*std::move(row));
   }

@@ -1,8 +1,9 @@
 #pragma once
-// batch_source: the dataset's rows in the run's order, a batch at a time.
+// batch_source: the datasets' rows in the run's order, a batch at a time.
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -10,39 +11,45 @@
 #include "graph/message.hpp"
 #include "nodes/messages.hpp"
 #include "nodes/recipe.hpp"
+#include "nodes/row_order.hpp"
 #include "ports/dataset/dataset_store.hpp"
 
 namespace pipestill {
 
-/// How many batches a run has. An epoch has ceil(rows / batch_size), the last may be short, none crosses an epoch.
+/// How many batches a run has: its epochs are those of the only dataset, or of a mix's first (RowOrder).
 struct BatchPlan {
-  std::uint64_t rows = 0, batch_size = 1, epochs = 1;
+  std::vector<DatasetShare> datasets = {};
+  std::uint64_t batches_per_epoch = 0;
+  std::uint64_t epochs = 1;
   std::optional<std::uint64_t> max_steps = std::nullopt;
 
-  /// An empty dataset is ErrorCode::invalid_input.
-  [[nodiscard]] static Result<BatchPlan> make(const Recipe& recipe, std::uint64_t rows);
-  [[nodiscard]] std::uint64_t batches_per_epoch() const { return rows / batch_size + (rows % batch_size != 0 ? 1 : 0); }
+  /// `rows` of each dataset of the recipe. An empty dataset, and another number of datasets than the recipe's, is ErrorCode::invalid_input.
+  [[nodiscard]] static Result<BatchPlan> make(const Recipe& recipe, std::span<const std::uint64_t> rows);
   /// Of epochs or max_steps, whichever comes first.
   [[nodiscard]] std::uint64_t total_steps() const;
 };
 
-/// A source (graph/stage.hpp). Which row comes when, and with which seed, depends on the recipe and the dataset's size alone.
-/// A row that cannot be used ends the run with an error that names it, or travels on as dropped (dataset.on_bad_row).
+/// A source (graph/stage.hpp). Which row comes when, and with which seed, depends on the recipe and the datasets' sizes alone.
+/// A row that cannot be used ends the run with an error that names it, or is skipped (dataset.on_bad_row): it travels on as dropped, with the
+/// reason. It keeps its place in its batch, and nobody takes it: so no other row changes its batch or its seed, an epoch keeps its batches, and the batch
+/// trains on one row less. A batch without any other row makes no optimizer step.
 class BatchSource {
  public:
-  BatchSource(const Recipe& recipe, const BatchPlan& plan, std::shared_ptr<DatasetStore> dataset);
+  /// `datasets` as in Recipe::datasets().
+  BatchSource(const Recipe& recipe, const BatchPlan& plan, std::vector<std::shared_ptr<DatasetStore>> datasets);
   static Description describe();
 
   Result<std::optional<PromptBatch>> operator()(graph::Context& context);
 
  private:
-  [[nodiscard]] Result<Row> read_row(std::uint64_t index, std::uint64_t epoch);
+  [[nodiscard]] Result<Row> read_row(const RowPlace& place);
 
   std::shared_ptr<const Recipe> recipe_;
   BatchPlan plan_;
-  std::shared_ptr<DatasetStore> dataset_;
+  std::vector<std::shared_ptr<DatasetStore>> datasets_;
+  std::vector<BadRowPolicy> on_bad_row_;
+  RowOrder order_;
   std::uint64_t next_step_ = 0;
-  std::vector<std::uint64_t> order_;  // of the epoch under way; empty: the file's
 };
 
 }  // namespace pipestill

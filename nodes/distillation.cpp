@@ -22,6 +22,7 @@
 #include "nodes/student_session.hpp"
 #include "nodes/teacher_inference.hpp"
 #include "ports/dataset/dataset_factory.hpp"
+#include "ports/printable.hpp"
 #include "ports/sampling/sampling_factory.hpp"
 #include "ports/telemetry/telemetry_fanout.hpp"
 #include "ports/training/training_factory.hpp"
@@ -52,6 +53,18 @@ SamplingParams sampling_params(const Recipe::Teacher& teacher) {
   return {.max_tokens = teacher.max_tokens, .temperature = teacher.temperature, .top_k = teacher.top_k, .top_p = teacher.top_p};
 }
 
+std::vector<std::shared_ptr<DatasetStore>> datasets_of(const DistillationPorts& ports) {
+  std::vector<std::shared_ptr<DatasetStore>> all{ports.dataset};
+  all.insert(all.end(), ports.mixed.begin(), ports.mixed.end());
+  return all;
+}
+
+Result<BatchPlan> batch_plan(const Recipe& recipe, const DistillationPorts& ports) {
+  std::vector<std::uint64_t> rows;
+  for (const auto& dataset : datasets_of(ports)) rows.push_back(dataset->size());
+  return BatchPlan::make(recipe, rows);
+}
+
 /// Connects the stages. The flow differs by method only before datum_builder.
 class FlowBuilder {
  public:
@@ -59,7 +72,7 @@ class FlowBuilder {
       : recipe_(recipe), ports_(ports), options_(options), parts_(parts) {}
 
   graph::ClosedFlow build() const {
-    auto source = graph::from("batch_source", BatchSource(recipe_, parts_.plan, ports_.dataset));
+    auto source = graph::from("batch_source", BatchSource(recipe_, parts_.plan, datasets_of(ports_)));
     const auto any_batch = graph::any_order(recipe_.engine.depth);
     if (recipe_.method == Method::supervised) return train(std::move(source), graph::commits, std::nullopt);
     if (recipe_.method == Method::off_policy)
@@ -159,7 +172,10 @@ class Distillation {
   std::optional<Failure> prepare() {
     auto planned = plan_run(recipe_, ports_);
     if (!planned) return Failure{"recipe", std::nullopt, std::move(planned.error())};
-    parts_.plan = *BatchPlan::make(recipe_, planned->rows);
+    parts_.plan = *batch_plan(recipe_, ports_);
+    for (std::size_t i = 0; i < planned->datasets.size(); ++i) {
+      summary_.identity["dataset" + (i == 0 ? "" : "." + std::to_string(i))] = planned->datasets[i].fingerprint;
+    }
     parts_.totals = std::make_shared<RunTotals>();
     if (!recipe_.evaluation || !ports_.evaluation) return std::nullopt;
     auto evaluator = Evaluator::make(*ports_.evaluation, ports_.renderer, ports_.clock,
@@ -332,7 +348,8 @@ RunSummary distil(const Recipe& recipe, const DistillationPorts& ports, const Di
 }
 
 Result<RunPlan> plan_run(const Recipe& recipe, const DistillationPorts& ports) {
-  if (!ports.student || !ports.dataset || !ports.tokenizer || !ports.renderer) {
+  const auto stores = datasets_of(ports);
+  if (!ports.student || !std::ranges::all_of(stores, [](const auto& store) { return store != nullptr; }) || !ports.tokenizer || !ports.renderer) {
     return fail(ErrorCode::invalid_input, "a run needs the ports student, dataset, tokenizer and renderer; one of them is null");
   }
   if (recipe.method != Method::supervised && (!recipe.teacher || !ports.teacher)) {
@@ -342,8 +359,17 @@ Result<RunPlan> plan_run(const Recipe& recipe, const DistillationPorts& ports) {
     return fail(ErrorCode::invalid_input,
                 "engine.staleness: must be 0 where the student is not sampled in training; only on_policy samples it");
   }
-  const auto plan = BatchPlan::make(recipe, ports.dataset->size());
+  const auto plan = batch_plan(recipe, ports);
   if (!plan) return fail(plan.error());
+  const auto datasets = recipe.datasets();
+  std::vector<RunPlan::Dataset> opened;
+  for (std::size_t i = 0; i < datasets.size(); ++i) {
+    opened.push_back({stores[i]->size(), stores[i]->fingerprint()});
+    const auto& expected = datasets[i].fingerprint;
+    if (expected.empty() || expected == opened[i].fingerprint) continue;
+    return fail(ErrorCode::invalid_input, "dataset.fingerprint: the lines of " + datasets[i].path.string() + " have the SHA-256 " + opened[i].fingerprint + ", not " +
+                                              printable(expected, 64) + ": the file has changed, or it is another one; set dataset.fingerprint to null to take it as it is");
+  }
   std::optional<SamplingCapabilities> teacher;
   if (recipe.method != Method::supervised) {
     teacher = ports.teacher->capabilities();
@@ -353,14 +379,24 @@ Result<RunPlan> plan_run(const Recipe& recipe, const DistillationPorts& ports) {
   const auto student = ports.student->capabilities();
   if (auto able = check_student(recipe, student); !able) return fail(std::move(able.error()));
   if (auto sound = ports.student->check(student_model(recipe)); !sound) return fail(in_section("student.model", std::move(sound.error())));
-  return RunPlan{plan->rows, plan->batches_per_epoch(), plan->total_steps(), nondeterminism(recipe.method, teacher, student, std::nullopt)};
+  return RunPlan{plan->datasets.front().rows, plan->batches_per_epoch, plan->total_steps(), nondeterminism(recipe.method, teacher, student, std::nullopt), std::move(opened)};
 }
 
-Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock> clock, std::shared_ptr<Telemetry> telemetry) {
+Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock> clock, std::shared_ptr<Telemetry> telemetry,
+                                     const std::function<void(const DatasetProgress&)>& on_dataset_progress) {
   DistillationPorts ports{.telemetry = std::move(telemetry), .clock = clock ? std::move(clock) : std::make_shared<SystemClock>()};
-  auto dataset = open_dataset(recipe.locate(recipe.dataset.path));
-  if (!dataset) return fail(std::move(dataset.error()));
-  ports.dataset = *std::move(dataset);
+  for (const auto& dataset : recipe.datasets()) {
+    auto opened = open_dataset(recipe.locate(dataset.path), {.table = dataset.table,
+                                                             .query = dataset.query,
+                                                             .cache = dataset.cache.empty() ? dataset.cache : recipe.locate(dataset.cache),
+                                                             .on_progress = on_dataset_progress});
+    if (!opened) return fail(std::move(opened.error()));
+    if (!ports.dataset) {
+      ports.dataset = *std::move(opened);
+    } else {
+      ports.mixed.push_back(*std::move(opened));
+    }
+  }
   if (recipe.evaluation) {
     auto evaluation = open_dataset(recipe.locate(recipe.evaluation->path));
     if (!evaluation) return fail(std::move(evaluation.error()));

@@ -5,12 +5,14 @@
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "graph/engine.hpp"
 #include "nodes/evaluation.hpp"
 #include "nodes/messages.hpp"
 #include "nodes/recipe.hpp"
 #include "nodes/run_summary.hpp"
+#include "ports/dataset/dataset_options.hpp"
 #include "ports/dataset/dataset_store.hpp"
 #include "ports/renderer/renderer.hpp"
 #include "ports/sampling/sampling_client.hpp"
@@ -24,12 +26,13 @@ namespace pipestill {
 struct DistillationPorts {
   std::shared_ptr<SamplingClient> teacher = nullptr;  ///< not in supervised
   std::shared_ptr<TrainingClient> student = nullptr;
-  std::shared_ptr<DatasetStore> dataset = nullptr;
+  std::shared_ptr<DatasetStore> dataset = nullptr;     ///< the only one, or the first of a mix
   std::shared_ptr<DatasetStore> evaluation = nullptr;  ///< null: nothing is evaluated
   std::shared_ptr<const Tokenizer> tokenizer = nullptr;
   std::shared_ptr<const Renderer> renderer = nullptr;
   std::shared_ptr<Telemetry> telemetry = nullptr;  ///< null: nobody listens
   std::shared_ptr<Clock> clock = nullptr;          ///< null: a SystemClock of the run's own
+  std::vector<std::shared_ptr<DatasetStore>> mixed = {};  ///< the others of a mix, as in Recipe::mixed
 };
 
 struct DistillationOptions {
@@ -50,19 +53,26 @@ struct DistillationOptions {
 /// One that failed writes nothing.
 [[nodiscard]] RunSummary distil(const Recipe& recipe, const DistillationPorts& ports, const DistillationOptions& options = {});
 
-/// The adapters that the recipe names. Opens files, but no model. `clock` and `telemetry` are passed on as they are.
+/// The adapters that the recipe names. Opens files, but no model. `clock` and `telemetry` are passed on as they are. A large dataset that is
+/// opened for the first time takes a while: `on_dataset_progress`, if it is there, hears how far it is.
 [[nodiscard]] Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock> clock,
-                                                   std::shared_ptr<Telemetry> telemetry);
+                                                   std::shared_ptr<Telemetry> telemetry,
+                                                   const std::function<void(const DatasetProgress&)>& on_dataset_progress = nullptr);
 
 /// The flow of this recipe as text, one line a stage, with its models' opening and closing. Costs nothing.
 [[nodiscard]] std::string describe_flow(const Recipe& recipe);
 /// The same as a picture, in the DOT language of Graphviz.
 [[nodiscard]] std::string draw_flow(const Recipe& recipe);
 
-/// Whether the models can do what the recipe asks, and how many batches the run has. Costs nothing; distil() asks the same first.
+/// Whether the models can do what the recipe asks, whether the datasets are those that it means (dataset.fingerprint), and how many batches the run has. Costs nothing; distil() asks the same first.
 struct RunPlan {
-  std::uint64_t rows = 0, batches_per_epoch = 0, total_steps = 0;
+  struct Dataset {
+    std::uint64_t rows = 0;
+    std::string fingerprint;
+  };
+  std::uint64_t rows = 0, batches_per_epoch = 0, total_steps = 0;  ///< rows: of the only dataset, or of a mix's first
   std::vector<std::string> nondeterminism = {};  ///< why two runs may differ, as far as the clients say
+  std::vector<Dataset> datasets = {};            ///< as in Recipe::datasets()
 };
 [[nodiscard]] Result<RunPlan> plan_run(const Recipe& recipe, const DistillationPorts& ports);
 

@@ -53,12 +53,14 @@ struct DropCounts {
 
 /// One row of the dataset on its way through the run.
 struct Row {
-  std::uint64_t index = 0;  ///< in the dataset, from 0
+  std::uint64_t index = 0;    ///< in the dataset, from 0
+  std::uint64_t dataset = 0;  ///< in a mix, from 0
   std::string where = {};   ///< for error texts, e.g. "train.jsonl:17"
   std::vector<Message> conversation = {};
   std::string teacher = {};                          ///< who is asked; empty: nobody
   std::uint64_t seed = 0;                            ///< the only source of randomness of its sampled answer
   std::optional<DropReason> dropped = std::nullopt;  ///< empty: it is to train the student
+  std::string why_bad = {};                          ///< of a row dropped as bad: in a sentence
   bool operator==(const Row&) const = default;
 };
 

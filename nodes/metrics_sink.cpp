@@ -45,6 +45,10 @@ void MetricsSink::operator()(StepResult result, graph::Context&) const {
   totals_->num_prompts += result.rows.size();
   totals_->num_tokens += result.num_tokens;
   totals_->dropped += result.dropped;
+  for (const auto& row : result.rows) {
+    if (row.dropped != DropReason::bad) continue;
+    telemetry_->event("pipestill.distillation.bad_row", {{"step", result.at.step}, {"dataset", row.dataset}, {"row", row.index}, {"reason", row.why_bad}});
+  }
   auto values = columns(result, clock_->now());
   telemetry_->metrics(result.at.step, values);
   values["step"] = result.at.step;

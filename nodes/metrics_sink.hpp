@@ -21,7 +21,8 @@ struct RunTotals {
 };
 
 /// A sink (graph/stage.hpp). Telemetry::metrics gets the determined columns, which two runs of one recipe have in common to the last digit,
-/// and apart from them, in the object `observed`, the times. `distill_loss` and `grad_norm` are null where nothing was trained.
+/// and apart from them, in the object `observed`, the times. `distill_loss` and `grad_norm` are null where nothing was trained. Every row
+/// that was skipped as bad is an event with its reason, and counts in `num_prompts` and `dropped.bad`.
 class MetricsSink {
  public:
   /// `totals` is written by the sink alone, and read when the run is over. `on_step` may be empty.

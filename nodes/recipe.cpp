@@ -113,6 +113,42 @@ Result<std::string> take_long_seed(json::object& given, const std::string& name)
   return digits;
 }
 
+/// A list of datasets, if there is one: taken out, for a section is an object.
+Result<std::optional<json::array>> take_mix(json::object& given, const std::string& name) {
+  auto* value = given.if_contains("dataset");
+  if (!value || !value->is_array()) return std::nullopt;
+  auto mix = std::move(value->get_array());
+  given.erase("dataset");
+  if (mix.empty()) return refuse(name, "dataset is an empty list; it must have a section for each dataset");
+  for (std::size_t i = 0; i < mix.size(); ++i) {
+    if (!mix[i].is_object()) return refuse(name, "dataset[" + std::to_string(i) + "] must be a section (an object with keys), not " + show(mix[i]));
+  }
+  return mix;
+}
+
+/// Every dataset's section, checked like the only one's.
+Result<json::array> resolve_mix(const json::array& mix, const std::vector<KeyInfo>& keys, const std::string& name) {
+  json::array resolved;
+  for (std::size_t i = 0; i < mix.size(); ++i) {
+    const json::object section{{"dataset", mix[i]}};
+    const auto one = resolve(section, keys, name + ": dataset[" + std::to_string(i) + "]");
+    if (!one) return fail(one.error());
+    resolved.push_back(one->at("dataset"));
+  }
+  return resolved;
+}
+
+/// The list takes its section's place, before the other sections.
+json::object with_mix(const json::object& resolved, json::array mix) {
+  json::object whole;
+  bool is_placed = false;
+  for (const auto& member : resolved) {
+    if (member.value().is_object() && !std::exchange(is_placed, true)) whole["dataset"] = std::move(mix);
+    whole[member.key()] = member.value();
+  }
+  return whole;
+}
+
 // From the object to a Recipe.
 
 /// Reads an object that resolve() has checked: every path is there, with its type.
@@ -148,7 +184,12 @@ Recipe::Dataset read_dataset(const Values& values) {
   return {.path = values.get<std::string>("dataset.path"),
           .shuffle = values.get<bool>("dataset.shuffle"),
           .max_prompt_tokens = values.get_optional<std::size_t>("dataset.max_prompt_tokens"),
-          .on_bad_row = values.one_of<BadRowPolicy>("dataset.on_bad_row", {{"fail", BadRowPolicy::fail}, {"skip", BadRowPolicy::skip}})};
+          .on_bad_row = values.one_of<BadRowPolicy>("dataset.on_bad_row", {{"fail", BadRowPolicy::fail}, {"skip", BadRowPolicy::skip}}),
+          .table = values.text_or_empty("dataset.table"),
+          .query = values.text_or_empty("dataset.query"),
+          .cache = values.text_or_empty("dataset.cache"),
+          .fingerprint = values.text_or_empty("dataset.fingerprint"),
+          .groups_per_batch = values.get_optional<std::size_t>("dataset.groups_per_batch").value_or(0)};
 }
 
 Recipe::Teacher read_teacher(const Values& values) {
@@ -225,6 +266,21 @@ Result<void> check_open_ranges(const Values& values, bool has_teacher, const std
   return check("teacher.top_k", number("teacher.top_k") != 0, "an integer of at least 1, or -1 for all tokens");
 }
 
+/// The shares of a batch, and what the stages cannot yet tell apart by dataset.
+Result<void> check_mix(Recipe& recipe, const std::string& name) {
+  if (recipe.mixed.empty() && recipe.dataset.groups_per_batch == 0) recipe.dataset.groups_per_batch = recipe.training.batch_size;
+  std::size_t groups = 0, number = 0;
+  for (const auto& dataset : recipe.datasets()) {
+    const auto place = recipe.mixed.empty() ? std::string("dataset") : "dataset[" + std::to_string(number) + "]";
+    if (dataset.groups_per_batch == 0) return refuse(name, place + ".groups_per_batch is missing; it must be the number of the dataset's rows in a batch");
+    if (dataset.max_prompt_tokens != recipe.dataset.max_prompt_tokens) return refuse(name, place + ".max_prompt_tokens must be the same in every dataset so far");
+    groups += dataset.groups_per_batch;
+    ++number;
+  }
+  if (groups == recipe.training.batch_size) return {};
+  return refuse(name, "training.batch_size must be the sum of groups_per_batch, which is " + std::to_string(groups) + ", not " + std::to_string(recipe.training.batch_size));
+}
+
 Result<void> check_together(const Recipe& recipe, const std::string& name) {
   const auto method = "method \"" + std::string(to_string(recipe.method)) + "\"";
   const bool is_on_policy = recipe.method == Method::on_policy;
@@ -251,21 +307,26 @@ Result<void> check_together(const Recipe& recipe, const std::string& name) {
 /// Whether two runs that differ in this key may still be the same run.
 bool is_outside_identity(std::string_view path, const json::value& value) {
   constexpr std::array<std::string_view, 3> kSections = {"evaluation.", "checkpoint.", "telemetry."};
-  constexpr std::array<std::string_view, 9> kKeys = {"dataset.path",       "teacher.teacher_model", "teacher.teacher_checkpoint_path",
-                                                     "teacher.in_flight",  "student.model",         "engine.depth",
-                                                     "engine.depth_bytes", "engine.threads",        "engine.stop_grace"};
+  constexpr std::array<std::string_view, 11> kKeys = {"dataset.path",       "dataset.cache",         "dataset.fingerprint",
+                                                      "teacher.in_flight",  "teacher.teacher_model", "teacher.teacher_checkpoint_path",
+                                                      "student.model",      "engine.depth",          "engine.depth_bytes",
+                                                      "engine.threads",     "engine.stop_grace"};
   if (std::ranges::any_of(kSections, [&](std::string_view section) { return path.starts_with(section); })) return true;
   if (path == "student.tokenizer") return value != json::value("bytes");  // the built-in one is a name, all others are paths
   return std::ranges::find(kKeys, path) != kKeys.end() || path.ends_with("timeout");
 }
 
-void collect_identity(const json::object& object, const std::string& prefix, std::vector<std::string>& lines) {
+/// `number` tells the sections of a list apart.
+void collect_identity(const json::object& object, const std::string& prefix, const std::string& number, std::vector<std::string>& lines) {
   for (const auto& member : object) {
     const auto path = prefix + std::string(member.key());
     if (member.value().is_object()) {
-      collect_identity(member.value().get_object(), path + ".", lines);
+      collect_identity(member.value().get_object(), path + ".", number, lines);
+    } else if (path == "dataset" && member.value().is_array()) {
+      const auto& mix = member.value().get_array();
+      for (std::size_t i = 0; i < mix.size(); ++i) collect_identity(mix[i].get_object(), path + ".", "[" + std::to_string(i) + "]", lines);
     } else if (!is_outside_identity(path, member.value())) {
-      lines.push_back(path + "=" + json::serialize(member.value()) + "\n");
+      lines.push_back(path + number + "=" + json::serialize(member.value()) + "\n");
     }
   }
 }
@@ -288,9 +349,15 @@ std::filesystem::path Recipe::locate(const std::filesystem::path& path) const {
   return (std::filesystem::current_path() / directory / path).lexically_normal();
 }
 
+std::vector<Recipe::Dataset> Recipe::datasets() const {
+  std::vector<Dataset> all{dataset};
+  all.insert(all.end(), mixed.begin(), mixed.end());
+  return all;
+}
+
 std::string Recipe::identity() const {
   std::vector<std::string> lines;
-  collect_identity(resolved, "", lines);
+  collect_identity(resolved, "", "", lines);
   std::ranges::sort(lines);  // so that the order of descriptions does not count
   std::string text;
   for (const auto& line : lines) text += line;
@@ -336,6 +403,8 @@ Result<Recipe> parse_recipe(std::string_view text, const std::string& name, cons
     }
   }
 
+  const auto mix = take_mix(given, name);
+  if (!mix) return fail(mix.error());
   const auto known = all_keys();
   if (find_unknown_key(given, known)) return fail(resolve(given, known, name).error());  // a slip of the pen, whatever the method
 
@@ -357,7 +426,7 @@ Result<Recipe> parse_recipe(std::string_view text, const std::string& name, cons
   const auto teacher_client = has_teacher ? Values(*clients).get<std::string>("teacher.client") : std::string();
   const auto student_client = Values(*clients).get<std::string>("student.client");
 
-  const auto keys = recipe_keys(method, teacher_client, student_client);
+  auto keys = recipe_keys(method, teacher_client, student_client);
   if (const auto foreign = find_unknown_key(given, keys)) {
     return refuse(name, "the key " + *foreign + " means nothing with method \"" + std::string(to_string(method)) + "\"" +
                             (has_teacher ? ", teacher.client \"" + teacher_client + "\"" : "") + " and student.client \"" + student_client +
@@ -365,6 +434,14 @@ Result<Recipe> parse_recipe(std::string_view text, const std::string& name, cons
   }
   const auto long_seed = take_long_seed(given, name);
   if (!long_seed) return fail(long_seed.error());
+  json::array datasets;
+  if (*mix) {
+    const auto of_datasets = std::stable_partition(keys.begin(), keys.end(), [](const KeyInfo& key) { return !key.name.starts_with("dataset."); });
+    auto resolved_mix = resolve_mix(**mix, {of_datasets, keys.end()}, name);
+    if (!resolved_mix) return fail(resolved_mix.error());
+    datasets = *std::move(resolved_mix);
+    keys.erase(of_datasets, keys.end());
+  }
   auto resolved = resolve(given, keys, name, kOptionalSections);
   if (!resolved) return fail(resolved.error());
   if (!long_seed->empty()) (*resolved)["seed"] = *long_seed;
@@ -378,7 +455,17 @@ Result<Recipe> parse_recipe(std::string_view text, const std::string& name, cons
   Recipe recipe;
   recipe.method = method;
   recipe.seed = long_seed->empty() ? BigSeed(values.get<std::uint64_t>("seed")) : *BigSeed::parse(*long_seed);
-  recipe.dataset = read_dataset(values);
+  if (datasets.empty()) {
+    recipe.dataset = read_dataset(values);
+  } else {
+    for (const auto& section : datasets) {
+      const json::object one{{"dataset", section}};
+      recipe.mixed.push_back(read_dataset(Values(one)));
+    }
+    recipe.dataset = recipe.mixed.front();
+    recipe.mixed.erase(recipe.mixed.begin());
+    *resolved = with_mix(*resolved, datasets);
+  }
   if (has_teacher) recipe.teacher = read_teacher(values);
   recipe.student = {.client = student_client,
                     .model = values.text_or_empty("student.model"),
@@ -391,6 +478,7 @@ Result<Recipe> parse_recipe(std::string_view text, const std::string& name, cons
   recipe.engine = read_engine(values);
   if (resolved->contains("evaluation")) recipe.evaluation = read_evaluation(values);
   recipe.telemetry = {.trace = values.get<bool>("telemetry.trace"), .log_every = values.get<std::uint64_t>("telemetry.log_every")};
+  if (auto good = check_mix(recipe, name); !good) return fail(good.error());
   if (auto good = check_together(recipe, name); !good) return fail(good.error());
   recipe.resolved = std::move(*resolved);
   recipe.directory = std::filesystem::current_path() / directory;

@@ -38,6 +38,10 @@ struct Recipe {
     bool shuffle = true;
     std::optional<std::size_t> max_prompt_tokens;
     BadRowPolicy on_bad_row = BadRowPolicy::fail;
+    std::string table, query;          ///< of a database; empty: none
+    std::filesystem::path cache;       ///< empty: none
+    std::string fingerprint;           ///< that the content must have; empty: any
+    std::size_t groups_per_batch = 0;  ///< its rows in a batch
   };
   struct Teacher {
     std::string client, teacher_model;    ///< the model's name or directory; empty where the client needs none
@@ -84,7 +88,8 @@ struct Recipe {
 
   Method method = Method::off_policy;
   BigSeed seed;
-  Dataset dataset;
+  Dataset dataset;             ///< the only one, or the first of a mix
+  std::vector<Dataset> mixed;  ///< the others of a mix
   std::optional<Teacher> teacher;  ///< not in supervised
   Student student;
   Training training;
@@ -97,10 +102,12 @@ struct Recipe {
 
   /// `path` made absolute: a relative one starts from `directory`.
   [[nodiscard]] std::filesystem::path locate(const std::filesystem::path& path) const;
+  /// All datasets, the first one first. Their numbers in a row and in its seed are their places here.
+  [[nodiscard]] std::vector<Dataset> datasets() const;
   /// SHA-256, in hexadecimal, over what determines the result: every key but engine.depth, engine.depth_bytes, engine.threads,
-  /// engine.stop_grace, engine.stall_timeout and other timeouts, in_flight, evaluation, checkpoint, telemetry and paths (dataset.path, teacher.teacher_model,
-  /// teacher.teacher_checkpoint_path, student.model, and student.tokenizer unless it names a built-in one): what lies there is told apart
-  /// by its fingerprint, not its place.
+  /// engine.stop_grace, engine.stall_timeout and other timeouts, in_flight, evaluation, checkpoint, telemetry, paths (dataset.path, dataset.cache,
+  /// teacher.teacher_model, teacher.teacher_checkpoint_path, student.model, and student.tokenizer unless it names a built-in one) and dataset.fingerprint: what
+  /// lies there is told apart by its content, not its place.
   [[nodiscard]] std::string identity() const;
 };
 

@@ -76,6 +76,16 @@ class RunFiles {
   std::optional<OutputFile> evaluations_;
 };
 
+/// So that the recipe of a run, run again, means the same data or nothing.
+json::object with_fingerprints(json::object resolved, const RunPlan& plan) {
+  auto& section = resolved["dataset"];
+  for (std::size_t i = 0; i < plan.datasets.size(); ++i) {
+    auto& one = section.is_array() ? section.get_array().at(i) : section;
+    one.as_object()["fingerprint"] = plan.datasets[i].fingerprint;
+  }
+  return resolved;
+}
+
 bool never_began(const RunSummary& summary) {
   return summary.failure && summary.failure->error.code == ErrorCode::invalid_input && summary.totals.steps == 0;
 }
@@ -84,7 +94,7 @@ bool never_began(const RunSummary& summary) {
 
 Result<RunSummary> record_run(const Recipe& recipe, const RecordedRunOptions& options) {
   const auto clock = options.clock ? options.clock : std::make_shared<SystemClock>();
-  auto ports = make_ports(recipe, clock, nullptr);
+  auto ports = make_ports(recipe, clock, nullptr, options.on_dataset_progress);
   if (!ports) return fail(std::move(ports.error()));
   const auto plan = plan_run(recipe, *ports);
   if (!plan) return fail(plan.error());
@@ -96,7 +106,7 @@ Result<RunSummary> record_run(const Recipe& recipe, const RecordedRunOptions& op
     directory->discard();
     return fail(std::move(error));
   };
-  if (auto written = directory->write_recipe(recipe.resolved); !written) return refuse(std::move(written.error()));
+  if (auto written = directory->write_recipe(with_fingerprints(recipe.resolved, *plan)); !written) return refuse(std::move(written.error()));
   auto files = RunFiles::open(*directory, clock, recipe.telemetry.trace, recipe.evaluation.has_value());
   if (!files) return refuse(std::move(files.error()));
 

@@ -3,11 +3,13 @@
 #include <filesystem>
 #include <memory>
 
+#include "ports/dataset/dataset_options.hpp"
 #include "ports/dataset/dataset_store.hpp"
 
 namespace pipestill {
 
-/// `.jsonl`. Any other name is ErrorCode::invalid_input and says what would be accepted.
-[[nodiscard]] Result<std::unique_ptr<DatasetStore>> open_dataset(const std::filesystem::path& path);
+/// `.jsonl`, `.jsonl.gz`, `.jsonl.zst`; `.sqlite` and `.db` with a table or a query. Any other name is ErrorCode::invalid_input and says what
+/// would be accepted.
+[[nodiscard]] Result<std::unique_ptr<DatasetStore>> open_dataset(const std::filesystem::path& path, const DatasetOptions& options = {});
 
 }  // namespace pipestill

@@ -26,8 +26,9 @@ struct HashMix {
   }
 };
 
-std::vector<std::uint32_t> entropy_words(const BigSeed& entropy, std::span<const std::uint64_t> spawn_key, std::size_t pool_size) {
-  auto words = entropy.words();
+std::vector<std::uint32_t> entropy_words(std::span<const BigSeed> entropy, std::span<const std::uint64_t> spawn_key, std::size_t pool_size) {
+  std::vector<std::uint32_t> words;
+  for (const auto& number : entropy) words.insert(words.end(), number.words().begin(), number.words().end());
   if (!spawn_key.empty() && words.size() < pool_size) words.resize(pool_size);  // or a key could pass for a longer seed
   for (const std::uint64_t number : spawn_key) {
     const BigSeed key(number);
@@ -38,7 +39,10 @@ std::vector<std::uint32_t> entropy_words(const BigSeed& entropy, std::span<const
 
 }  // namespace
 
-SeedSequence::SeedSequence(const BigSeed& entropy, std::span<const std::uint64_t> spawn_key) {
+SeedSequence::SeedSequence(const BigSeed& entropy, std::span<const std::uint64_t> spawn_key)
+    : SeedSequence(std::span<const BigSeed>(&entropy, 1), spawn_key) {}
+
+SeedSequence::SeedSequence(std::span<const BigSeed> entropy, std::span<const std::uint64_t> spawn_key) {
   const auto words = entropy_words(entropy, spawn_key, pool_.size());
   HashMix hash{kInitA, kMultA};
   for (std::size_t i = 0; i < pool_.size(); ++i) pool_[i] = hash(i < words.size() ? words[i] : 0);

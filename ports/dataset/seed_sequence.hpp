@@ -16,7 +16,11 @@ class SeedSequence {
  public:
   /// Every number of the spawn key counts with its 32-bit words, as few as it needs.
   explicit SeedSequence(const BigSeed& entropy, std::span<const std::uint64_t> spawn_key = {});
+  /// SeedSequence([...]): several numbers count with their words one behind the other.
+  explicit SeedSequence(std::span<const BigSeed> entropy, std::span<const std::uint64_t> spawn_key = {});
 
+  /// The mixed entropy, from which every state is generated.
+  [[nodiscard]] const std::array<std::uint32_t, 4>& pool() const { return pool_; }
   [[nodiscard]] std::vector<std::uint32_t> generate_state32(std::size_t n) const;
   /// Pairs of 32-bit words, low half first.
   [[nodiscard]] std::vector<std::uint64_t> generate_state64(std::size_t n) const;

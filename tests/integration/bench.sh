@@ -21,7 +21,7 @@ expect_refusal() {
   expect_text "$stderr" "$1"
 }
 
-scenarios="engine pipeline overlap"
+scenarios="engine pipeline overlap dataset"
 [ "$with_torch" = OFF ] || scenarios+=" gemm sample train"
 expect_exit 0 "$bench" --help
 for scenario in $scenarios; do expect_text "$stdout" "  $scenario "; done
@@ -54,6 +54,18 @@ expect_text "$stdout" "price of order"
 expect_exit 2 "$bench" overlap --executor large
 expect_refusal "large"
 checked "overlap: three latency models at four depths, exact on the simulated clock"
+
+mkdir temporary
+expect_exit 0 "$bench" dataset --rows 1000,3000 --repetitions 1 --directory temporary --json
+expect_keys scenario repetitions sizes rows text_bytes_per_row index_ns_per_row reopen_ns_per_row shuffle_ns_per_row read_us_per_row index_growth shuffle_growth \
+  index_bytes_per_row peak_bytes_per_row bytes_per_row bytes_goal is_goal_met
+expect_count 2 '"rows":'
+expect_exit 0 "$bench" dataset --rows 10 --repetitions 1 --directory temporary
+expect_text "$stdout" "shuffle, ns"
+expect_equal "what dataset leaves behind" "" "$(ls -A temporary)"
+expect_exit 2 "$bench" dataset --rows 10 --directory nowhere
+expect_refusal "--directory"
+checked "dataset: two sizes, and nothing left behind"
 
 write_rows 8 rows.jsonl
 write_simulated_recipe off_policy recipe.json

@@ -32,6 +32,12 @@ expect_exit 0 "$pipestill" order --rows 10 --seed 42
 expect_equal "order as text" "5 6 0 7 3 2 4 9 1 8" "$(echo $(cat "$stdout"))"
 expect_exit 0 "$pipestill" order --rows 10 --seed 1234567890123456789012345678901234567890
 expect_equal "the rows in the order of a seed of 40 digits" "0 1 2 3 4 5 6 7 8 9" "$(echo $(sort -n "$stdout"))"
+expect_exit 0 "$pipestill" order --rows 5 --groups 2 --rows 2 --groups 1 --seed 42 --json
+expect_equal "the batches of a mix" '{"batches":[[[0,4],[0,2],[1,1]],[[0,3],[0,1],[1,0]],[[0,0],[1,0]]]}' "$(cat "$stdout")"
+expect_exit 0 "$pipestill" order --rows 3 --groups 2 --seed 0
+expect_equal "batches as text" "0:2 0:0;0:1" "$(paste -sd ';' "$stdout")"
+expect_exit 2 "$pipestill" order --rows 3 --rows 4 --groups 2
+expect_sentence --groups "1 for 2"
 expect_exit 2 "$pipestill" order --rows 10 --seed -1
 expect_sentence seed '"-1"'
 expect_exit 2 "$pipestill" order --rows 10 --seed 0x10
@@ -74,7 +80,14 @@ if [ "$with_torch" != OFF ]; then
   if grep -qF teacher_inference "$stdout"; then fail "check shows a teacher in a supervised recipe"; fi
   expect_text "$stdout" "2500 steps"
 fi
-checked "check shows graph and plan, and writes nothing"
+sed 's/"dataset": {\([^}]*\)}/"dataset": [{\1, "groups_per_batch": 3}, {"path": "heldout.jsonl", "groups_per_batch": 1}]/' recipe.json >mix.json
+expect_exit 0 "$pipestill" check mix.json
+expect_text "$stdout" "30 rows, 10 batches an epoch, 20 steps"
+expect_text "$stdout" "dataset 1: heldout.jsonl, 6 rows, 1 a batch"
+expect_exit 2 "$pipestill" check mix.json --set training.batch_size=5
+expect_sentence groups_per_batch "is 4, not 5"
+rm mix.json
+checked "check shows graph and plan, of a mix too, and writes nothing"
 
 # run, and what it leaves
 expect_exit 0 "$pipestill" run recipe.json --out run --json --trace --set evaluation.path=heldout.jsonl --set evaluation.every=8 --set engine.staleness=1
@@ -130,7 +143,25 @@ checked "metrics.jsonl, evaluations.jsonl, recipe.json and trace.json hold what 
 cp rows.jsonl heldout.jsonl run/
 expect_exit 0 "$pipestill" run run/recipe.json --out again --set dataset.path=rows.jsonl --set evaluation.path=heldout.jsonl
 expect_identical run again
-checked "the resolved recipe of a run, run again, gives the same run"
+gzip -k run/rows.jsonl
+expect_exit 0 "$pipestill" run run/recipe.json --out zipped --set dataset.path=rows.jsonl.gz --set dataset.cache=kept --set evaluation.path=heldout.jsonl
+expect_identical run zipped
+expect_equal "the files of the cache" 2 "$(ls run/kept | wc -l)"
+expect_exit 0 "$pipestill" run run/recipe.json --out unzipped --set dataset.path=rows.jsonl.gz --set dataset.cache=kept --set evaluation.path=heldout.jsonl
+expect_identical run unzipped
+head -n 29 rows.jsonl >run/shorter.jsonl
+expect_exit 2 "$pipestill" run run/recipe.json --out changed --set dataset.path=shorter.jsonl --set evaluation.path=heldout.jsonl
+expect_sentence dataset.fingerprint shorter.jsonl
+expect_no_file changed
+checked "the resolved recipe of a run, run again, gives the same run, from a compressed copy too, and refuses other data"
+
+sed 's/"dataset": {\([^}]*\)}/"dataset": [{\1, "groups_per_batch": 3}, {"path": "heldout.jsonl", "groups_per_batch": 1}]/' recipe.json >mix.json
+expect_exit 0 "$pipestill" run mix.json --out mixed
+expect_run mixed finished 20
+cp rows.jsonl heldout.jsonl mixed/
+expect_exit 0 "$pipestill" run mixed/recipe.json --out mixed_again --schedule sequential
+expect_identical mixed mixed_again
+checked "a mix, run again from its resolved recipe on the other schedule, gives the same run"
 
 expect_exit 0 "$pipestill" run recipe.json --out quiet --set training.max_steps=3
 expect_text "$stdout" "3 steps"

@@ -81,8 +81,14 @@ failed 2 batch_source 7 7 "$pipestill" run recipe.json --set dataset.path=broken
 expect_sentence broken.jsonl:30:
 expect_exit 0 "$pipestill" run recipe.json --out skipped --set dataset.path=broken.jsonl --set dataset.shuffle=false --set dataset.on_bad_row=skip
 expect_run skipped finished 20
-checked "with dataset.on_bad_row skip the same run finishes"
+expect_text "$stderr" "skipped $scratch/broken.jsonl:30: not JSON"
+expect_equal "dropped.bad, of two epochs" 2 "$(json_value skipped/summary.json dropped.bad)"
+checked "with dataset.on_bad_row skip the same run finishes, and tells the row"
 rm -rf out
+refused "rows.jsonl" "is no database" -- "${run[@]}" --set dataset.table=t
+refused training.batch_size groups_per_batch -- "${run[@]}" --set dataset.groups_per_batch=3
+gzip -c rows.jsonl | head -c 200 >cut.jsonl.gz
+refused cut.jsonl.gz "is cut off after 200 bytes" -- "${run[@]}" --set dataset.path=cut.jsonl.gz
 (echo 'not JSON either' && cat rows.jsonl) >broken_first.jsonl
 refused broken_first.jsonl:1: -- "${run[@]}" --set dataset.path=broken_first.jsonl --set dataset.shuffle=false
 refused broken.jsonl:30: -- "${run[@]}" --set evaluation.path=broken.jsonl

@@ -501,6 +501,99 @@ TEST_CASE("dropped rows are counted, and a batch that loses all of them makes no
   }
 }
 
+namespace {
+
+/// Of 23 prompts every fourth is none.
+std::vector<boost::json::object> prompts_with_bad() {
+  auto rows = prompts_of(23);
+  for (std::size_t i = 1; i < rows.size(); i += 4) rows[i] = {{"prompt", i}};
+  return rows;
+}
+
+}  // namespace
+
+TEST_CASE("skipped rows are counted and told, and change nothing with the schedule" * doctest::timeout(60)) {
+  for (const std::string batch_size : {"5", "1"}) {
+    std::optional<std::string> digest;
+    std::vector<std::string> metrics;
+    for (const auto& executor : executors()) {
+      for (const int depth : {1, 4}) {
+        Run run;
+        run.is_simulated_time = executor.executor == graph::Executor::small && executor.threads == 1;
+        run.options.executor = executor.executor;
+        run.ports.dataset = std::make_shared<MemoryStore>(prompts_with_bad(), "train");
+        run.sets.insert(run.sets.end(), {"dataset.on_bad_row=skip", "training.batch_size=" + batch_size, "engine.depth=" + std::to_string(depth),
+                                         "engine.threads=" + std::to_string(executor.threads)});
+        INFO(executor.name << ", depth " << depth << ", batch size " << batch_size);
+        const auto summary = run();
+        if (!digest) {
+          digest = digest_of(summary);
+          metrics = determined(*run.telemetry);
+        }
+        CHECK(digest_of(summary) == *digest);
+        CHECK(determined(*run.telemetry) == metrics);
+        CHECK(summary.totals.dropped[DropReason::bad] == 12);  // 6 in each of 2 epochs
+        CHECK(summary.totals.num_prompts == 46);
+        CHECK(summary.totals.steps == (batch_size == "1" ? 46 : 10));
+        if (batch_size == "1") CHECK(summary.totals.optim_steps + summary.totals.dropped.total() == 46);
+        CHECK(run.telemetry->count("pipestill.distillation.bad_row") == 12);
+      }
+    }
+  }
+  Run failing;
+  failing.ports.dataset = std::make_shared<MemoryStore>(prompts_with_bad(), "train");
+  CHECK(text_of(failing()).find("train:") != std::string::npos);
+}
+
+TEST_CASE("a mix ends in the same weights whatever the schedule, and is a run of its own" * doctest::timeout(60)) {
+  const auto recipe_of_mix = [](int first, int second, std::size_t depth, std::size_t threads) {
+    const auto section = [](int groups) { return R"({"path": "m.jsonl", "groups_per_batch": )" + std::to_string(groups) + "}"; };
+    const std::vector<Override> sets{{"engine.depth", std::to_string(depth)}, {"engine.threads", std::to_string(threads)}};
+    auto recipe = parse_recipe(R"({"method": "off_policy", "seed": 7, "dataset": [)" + section(first) + ", " + section(second) +
+                                   R"(], "teacher": {"client": "simulated", "on_empty": "drop", "max_tokens": 6}, "student": {"client": "simulated"},
+                                   "training": {"batch_size": 5, "epochs": 2}})",
+                               "recipe.json", ".", sets);
+    if (!recipe) FAIL(recipe.error().message);
+    return *recipe;
+  };
+  const auto run_mix = [](const Recipe& recipe, graph::Executor executor) {
+    DistillationPorts ports;
+    ports.clock = real_time();
+    ports.teacher = std::make_shared<SimulatedSamplingClient>(SimulatedSamplingOptions{.vocab_size = 128}, ports.clock);
+    ports.student = std::make_shared<SimulatedTrainingClient>(SimulatedTrainingOptions{.vocab_size = 128}, ports.clock);
+    ports.dataset = std::make_shared<MemoryStore>(prompts_of(11), "first");
+    ports.mixed = {std::make_shared<MemoryStore>(prompts_of(4), "second")};
+    ports.tokenizer = *Tokenizer::load("bytes");
+    ports.renderer = *Renderer::make("role_colon", ports.tokenizer);
+    const auto summary = distil(recipe, ports, {.executor = executor});
+    CHECK(summary.totals.steps == 2 * (recipe.dataset.groups_per_batch == 3 ? 4 : 6));
+    CHECK(summary.identity.at("dataset") == ports.dataset->fingerprint());
+    CHECK(summary.identity.at("dataset.1") == ports.mixed[0]->fingerprint());
+    return digest_of(summary);
+  };
+  const auto digest = run_mix(recipe_of_mix(3, 2, 1, 1), graph::Executor::small);
+  for (const auto& executor : executors()) {
+    for (const std::size_t depth : {1u, 4u}) CHECK(run_mix(recipe_of_mix(3, 2, depth, executor.threads), executor.executor) == digest);
+  }
+  CHECK(run_mix(recipe_of_mix(2, 3, 1, 1), graph::Executor::small) != digest);
+}
+
+TEST_CASE("a dataset with another fingerprint than the recipe's is refused before anything is opened") {
+  Run run;
+  run.ports.dataset = std::make_shared<MemoryStore>(prompts_of(23), "train");
+  run.sets.push_back("dataset.fingerprint=" + run.ports.dataset->fingerprint());
+  digest_of(run());
+  Run changed;
+  changed.ports.dataset = std::make_shared<MemoryStore>(prompts_of(24), "train");
+  changed.sets = run.sets;
+  const auto summary = changed();
+  REQUIRE(summary.failure);
+  CHECK(summary.failure->error.code == ErrorCode::invalid_input);
+  CHECK(summary.failure->error.message.find("dataset.fingerprint") != std::string::npos);
+  CHECK(summary.failure->error.message.find(changed.ports.dataset->fingerprint()) != std::string::npos);
+  CHECK(changed.teachers->opened == 0);
+}
+
 TEST_CASE("a stopped run keeps its weights: those of the batches before the cut" * doctest::timeout(60)) {
   std::stop_source stop;
   Run run;

@@ -466,7 +466,7 @@ json::value other_value(const KeyInfo& key, const json::value& now) {
 }
 
 bool expected_in_identity(const std::string& path) {
-  const std::vector<std::string> outside = {"dataset.path",      "teacher.teacher_model", "teacher.teacher_checkpoint_path",
+  const std::vector<std::string> outside = {"dataset.path",      "dataset.cache",         "dataset.fingerprint", "teacher.teacher_model", "teacher.teacher_checkpoint_path",
                                             "teacher.in_flight", "student.model",         "student.tokenizer",
                                             "engine.depth",      "engine.threads",        "engine.stop_grace", "engine.depth_bytes"};
   if (begins(path, "evaluation.") || begins(path, "telemetry.")) return false;
@@ -488,7 +488,8 @@ void check_identity_of_every_key(const std::string& text) {
     sets.push_back(key.name + "=" + json::serialize(other_value(key, *now)));
     const auto after = parse(text, sets);
     if (!after) {
-      const bool is_bound_to_method = key.name == "engine.staleness" || key.name == "training.loss" || key.name == "student.client";
+      const bool is_bound_to_method = key.name == "engine.staleness" || key.name == "training.loss" || key.name == "student.client" ||
+                                      key.name == "dataset.groups_per_batch";  // without a mix, all of the batch
       INFO(after.error().message);
       CHECK(is_bound_to_method);
       continue;
@@ -550,6 +551,54 @@ TEST_CASE("a renderer's options are the recipe's, and none is made up") {
 TEST_CASE("identity knows the built-in tokenizer from one in a directory") {
   CHECK(good(kOffPolicy).identity() != good(kOffPolicy, {"student.tokenizer=a/"}).identity());
   CHECK(good(kOffPolicy, {"student.tokenizer=b/"}).identity() == good(kOffPolicy, {"student.tokenizer=a/"}).identity());
+}
+
+namespace {
+
+std::string mixed(const std::string& datasets, const std::string& more = R"("training": {"batch_size": 5})") {
+  return R"({"method": "off_policy", "dataset": )" + datasets + R"(, "teacher": {"client": "simulated"}, "student": {"client": "simulated"}, )" + more + "}";
+}
+
+}  // namespace
+
+TEST_CASE("a list of datasets is a mix, whose shares are the batch") {
+  const auto recipe = good(mixed(R"([{"path": "a.jsonl", "groups_per_batch": 2, "on_bad_row": "skip"}, {"groups_per_batch": 3, "path": "b.db", "table": "t", "shuffle": false}])"));
+  REQUIRE(recipe.datasets().size() == 2);
+  CHECK(recipe.dataset.path == "a.jsonl");
+  CHECK(recipe.dataset.groups_per_batch == 2);
+  CHECK(recipe.dataset.on_bad_row == BadRowPolicy::skip);
+  REQUIRE(recipe.mixed.size() == 1);
+  CHECK(recipe.mixed[0].table == "t");
+  CHECK_FALSE(recipe.mixed[0].shuffle);
+  CHECK(recipe.mixed[0].on_bad_row == BadRowPolicy::fail);
+  const auto again = good(json::serialize(recipe.resolved));
+  CHECK(json::serialize(again.resolved) == json::serialize(recipe.resolved));
+  CHECK(again.identity() == recipe.identity());
+  CHECK((recipe.resolved.begin() + 2)->key() == "dataset");
+  CHECK(good(kOffPolicy).dataset.groups_per_batch == 64);
+  CHECK(good(kOffPolicy).mixed.empty());
+  CHECK(good(mixed(R"([{"path": "a.jsonl", "groups_per_batch": 5}])")).mixed.empty());
+}
+
+TEST_CASE("a mix that does not add up is refused") {
+  const auto two = [](const std::string& second) { return mixed(R"([{"path": "a.jsonl", "groups_per_batch": 2}, )" + second + "]"); };
+  CHECK(error_of(two(R"({"path": "b.jsonl", "groups_per_batch": 2})")) == "r.json: training.batch_size must be the sum of groups_per_batch, which is 4, not 5");
+  CHECK(error_of(two(R"({"path": "b.jsonl"})")) == "r.json: dataset[1].groups_per_batch is missing; it must be the number of the dataset's rows in a batch");
+  CHECK(contains(error_of(two(R"({"path": "b.jsonl", "groups_per_batch": 3, "max_prompt_tokens": 7})")), "dataset[1].max_prompt_tokens must be the same"));
+  CHECK(contains(error_of(two(R"({"path": "b.jsonl", "groups_per_batch": 0})")), "dataset[1]: dataset.groups_per_batch must be an integer from 1"));
+  CHECK(contains(error_of(two(R"({"pth": "b.jsonl"})")), "dataset[1]: unknown key dataset.pth; did you mean dataset.path?"));
+  CHECK(contains(error_of(two(R"({"groups_per_batch": 3})")), "dataset[1]: the key dataset.path is missing"));
+  CHECK(contains(error_of(two("7")), "dataset[1] must be a section"));
+  CHECK(contains(error_of(mixed("[]")), "dataset is an empty list"));
+  CHECK(contains(error_of(kOffPolicy, {"dataset.groups_per_batch=3"}), "which is 3, not 64"));
+}
+
+TEST_CASE("a mix's identity knows its shares and its order, and no paths") {
+  const auto of = [](const std::string& first, const std::string& second) { return good(mixed("[" + first + ", " + second + "]")).identity(); };
+  const std::string a = R"({"path": "a", "groups_per_batch": 2})", b = R"({"path": "b", "groups_per_batch": 3})";
+  CHECK(of(a, b) == of(R"({"path": "x", "groups_per_batch": 2, "fingerprint": "f", "cache": "c"})", R"({"path": "y", "groups_per_batch": 3})"));
+  CHECK(of(a, b) != of(b, a));
+  CHECK(of(a, b) != of(a, R"({"path": "b", "groups_per_batch": 3, "shuffle": false})"));
 }
 
 TEST_CASE("relative paths start from the recipe's directory") {

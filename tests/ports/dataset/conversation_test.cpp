@@ -2,10 +2,10 @@
 
 #include <doctest/doctest.h>
 
-#include "tests/ports/support.hpp"
+#include <boost/json/parse.hpp>
+#include <string>
 
 using namespace pipestill;
-using testing::text;
 
 namespace {
 
@@ -58,22 +58,5 @@ TEST_CASE("a supervised row ends with the assistant's message") {
     const auto messages = supervised_conversation(row_of(wrong));
     REQUIRE(!messages);
     CHECK(messages.error().message.starts_with("train.jsonl:17: "));
-  }
-}
-
-TEST_CASE("dataset row conformance") {
-  const auto data = testing::conformance_data("dataset_row_cases.json");
-  if (data.is_null()) {
-    MESSAGE("skipped: no conformance data");
-    return;
-  }
-  for (const auto& c : data.at("cases").as_array()) {
-    CAPTURE(text(c.at("id")));
-    const auto messages = prompt_conversation({c.at("row").as_object(), "row"});
-    REQUIRE(messages);
-    std::vector<Message> expected;
-    for (const auto& message : c.at("expect").as_array()[0].as_array())
-      expected.push_back({text(message.at("role")), text(message.at("content"))});
-    CHECK(*messages == expected);
   }
 }
