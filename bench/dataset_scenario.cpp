@@ -29,7 +29,7 @@ namespace pipestill::bench {
 namespace {
 
 constexpr double kBytesGoal = 16;  // a row, index and epoch order together
-constexpr std::uint64_t kRowsOfGoal = 1'000'000;  // with fewer rows, what is measured is the buffers of 2 MiB
+constexpr std::uint64_t kRowsOfGoal = 1'000'000;  // with fewer rows, what is measured is 3 MiB of buffers and code
 constexpr std::uint64_t kRowsRead = 20'000;
 
 struct DatasetArguments {
