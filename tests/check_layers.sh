@@ -21,11 +21,7 @@ complain 'a port interface includes graph/base, ports/types.hpp and interfaces o
   'ports/' '"ports/(types|sampling/sampling_client|tokenizer/tokenizer)\.hpp"'
 complain 'only the flow-graph executor includes TBB' '^(graph|ports|nodes|app)/' '(oneapi/)?tbb/' '^graph/detail/flow_graph_executor.cpp:'
 complain 'nodes/ and app/ reach adapters through factories' '^(nodes|app)/' \
-<<<<<<< HEAD
-  'ports/(simulated|embedded)/|ports/(sampling|training)/(torch|simulated)_|ports/(tokenizer/(bytes|chars)|renderer/(role|llama3|qwen3|deepseek|gpt_oss|kimi|assembly)|dataset/jsonl)_' \
-=======
-  'ports/(simulated|embedded)/|ports/(sampling|training)/(torch|simulated)_|ports/(tokenizer/(bytes|chars|huggingface)|renderer/role|dataset/jsonl)_' \
->>>>>>> w-tok
+  'ports/(simulated|embedded)/|ports/(sampling|training)/(torch|simulated)_|ports/(tokenizer/(bytes|chars|huggingface)|dataset/jsonl)_|ports/renderer/(role_|llama3|qwen3|deepseek_v3|gpt_oss|kimi_k2|assembly)' \
   'ports/embedded/(model_directory|.*check.*)\.hpp'
 [ "$bad" -eq 0 ] && echo "layers: every include goes the right way"
 exit "$bad"
