@@ -103,6 +103,8 @@ TEST_CASE("prompts are shortened as the reference implementation shortens them" 
     const auto name = string_in(c.at("tokenizer"));
     if (!vocabularies.contains(name)) vocabularies.emplace(name, Tokenizer::load((*data / "tokenizers" / name).string()));
     const auto& tokenizer = vocabularies.at(name);
+    // A vocabulary that is there and cannot be read is no reason to compare less.
+    REQUIRE(tokenizer.has_value() == std::filesystem::exists(*data / "tokenizers" / name));
     if (!tokenizer) {
       ++left_out[name + ": " + tokenizer.error().message];
       continue;
