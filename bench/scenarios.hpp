@@ -10,6 +10,7 @@ using Action = std::function<int()>;  ///< the result is the exit status
 void add_engine(CLI::App& program, Action& action);
 void add_pipeline(CLI::App& program, Action& action);
 void add_overlap(CLI::App& program, Action& action);
+void add_tokenize(CLI::App& program, Action& action);
 // These compute on the embedded models.
 void add_gemm(CLI::App& program, Action& action);
 void add_sample(CLI::App& program, Action& action);
