@@ -69,14 +69,9 @@ Result<std::shared_ptr<const HuggingFaceTokenizer>> HuggingFaceTokenizer::parse(
   if (!object) return fail(ErrorCode::invalid_input, place + ": expected a JSON object");
   const std::shared_ptr<HuggingFaceTokenizer> out(new HuggingFaceTokenizer());
   if (auto done = out->read(*object, JsonPlace(place)); !done) return fail(done.error());
-  std::unordered_map<std::string_view, Token> by_text;
-  for (std::size_t id = 0; id < out->texts_.size(); ++id) {
-    if (out->is_there_[id]) by_text.emplace(out->texts_[id], static_cast<Token>(id));
-  }
   auto ids = read_special_ids(directory, [&](std::string_view wanted) {
     if (const auto added = out->special_token(wanted)) return added;
-    const auto found = by_text.find(wanted);
-    return found == by_text.end() ? std::optional<Token>() : found->second;
+    return out->model_->find(wanted);
   });
   if (!ids) return fail(ids.error());
   for (auto* id : {&ids->bos, &ids->eos}) {
@@ -112,11 +107,7 @@ Result<void> HuggingFaceTokenizer::read(const json::object& file, const JsonPlac
 Result<void> HuggingFaceTokenizer::read_added_tokens(const json::object& file, const JsonPlace& place) {
   texts_ = model_->texts();
   is_there_.assign(texts_.size(), false);
-  std::unordered_map<std::string, Token> ids;
-  for (std::size_t id = 0; id < texts_.size(); ++id) {
-    is_there_[id] = !texts_[id].empty();
-    if (is_there_[id]) ids.emplace(texts_[id], static_cast<Token>(id));
-  }
+  for (std::size_t id = 0; id < texts_.size(); ++id) is_there_[id] = !texts_[id].empty();
   const auto& list = value_at(file, "added_tokens");
   if (!list.is_null() && !list.is_array()) return place.refuse("must be a list");
   const auto count = list.is_array() ? list.get_array().size() : 0;
@@ -147,13 +138,15 @@ Result<void> HuggingFaceTokenizer::read_added_tokens(const json::object& file, c
       *value = *flag;
     }
     if (token.content.empty()) continue;
-    if (const auto known = ids.find(token.content); known != ids.end()) {
-      token.id = known->second;
+    const auto before = places.find(token.content);
+    if (before != places.end()) {
+      token.id = added_[before->second].id;
+    } else if (const auto known = model_->find(token.content)) {
+      token.id = *known;
     } else {
       // The file's own id counts for nothing: Hugging Face gives the next one, which in a well-formed file is the same.
       const auto size = static_cast<Token>(model_->token_count());
       token.id = highest >= size ? highest + 1 : size;
-      ids.emplace(token.content, token.id);
     }
     highest = std::max(highest, token.id);
     const auto slot = static_cast<std::size_t>(token.id);

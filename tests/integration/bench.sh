@@ -21,7 +21,7 @@ expect_refusal() {
   expect_text "$stderr" "$1"
 }
 
-scenarios="engine pipeline overlap dataset"
+scenarios="engine pipeline overlap dataset tokenize"
 [ "$with_torch" = OFF ] || scenarios+=" gemm sample train"
 expect_exit 0 "$bench" --help
 for scenario in $scenarios; do expect_text "$stdout" "  $scenario "; done
@@ -42,6 +42,13 @@ expect_text "$stdout" "hand-written oneTBB graph"
 expect_exit 2 "$bench" engine --depth 0
 expect_refusal "--depth"
 checked "engine: three shapes and the rivals"
+
+expect_exit 0 "$bench" tokenize --megabytes 1 --repetitions 1 --json
+expect_keys scenario tokenizer load_s document_bytes lines mb_per_s ids_sha256 worst factor goal is_goal_met
+expect_count 6 '"ids_sha256":'
+expect_exit 2 "$bench" tokenize --tokenizer nowhere
+expect_refusal nowhere
+checked tokenize
 
 expect_exit 0 "$bench" overlap --batches 2 --repetitions 1 --json
 expect_keys scenario batches executor repetitions cases teacher depth makespan_s simulated wall lost_us_per_batch cpu_ms_per_batch min median max goal is_goal_met \

@@ -167,12 +167,14 @@ Result<void> BpeModel::read_vocabulary(const json::object& model, const JsonPlac
   }
   std::vector<bool> has(texts_.size(), false);
   index_.reserve(vocab->size(), bytes);
+  names_.reserve(vocab->size(), bytes);
   for (const auto& [key, id] : *vocab) {
     const std::string_view text(key.data(), key.size());
     const auto at = static_cast<std::size_t>(id.get_int64());
     if (has[at]) return inner.key(text).refuse(fmt::format("has the id {}, as \"{}\" has", at, printable(texts_[at])));
     has[at] = true;
     texts_[at] = text;
+    names_.insert(text, static_cast<Token>(at));
     if (!is_byte_level_) {
       index_.insert(text, static_cast<Token>(at));
     } else if (const auto raw = unmap_bytes(text)) {
@@ -180,13 +182,9 @@ Result<void> BpeModel::read_vocabulary(const json::object& model, const JsonPlac
     }
   }
   token_count_ = vocab->size();
-  const auto id_of = [&](std::string_view text) -> std::optional<Token> {
-    const auto* id = vocab->if_contains(json::string_view(text.data(), text.size()));
-    return id ? std::optional(static_cast<Token>(id->get_int64())) : std::nullopt;
-  };
-  if (has_unk_) unk_id_ = id_of(unk_token_);
+  if (has_unk_) unk_id_ = names_.find(unk_token_);
   fallback_.assign(256, -1);
-  for (std::size_t byte = 0; byte < 256; ++byte) fallback_[byte] = id_of(fmt::format("<0x{:02X}>", byte)).value_or(-1);
+  for (std::size_t byte = 0; byte < 256; ++byte) fallback_[byte] = names_.find(fmt::format("<0x{:02X}>", byte)).value_or(-1);
   of_byte_.assign(256, -1);
   for (std::size_t byte = 0; is_byte_level_ && byte < 256; ++byte) {
     const char raw = static_cast<char>(byte);
@@ -201,7 +199,6 @@ Result<void> BpeModel::read_merges(const json::object& model, const JsonPlace& p
   const auto* list = value ? value->if_array() : nullptr;
   if (!list) return inner.refuse(value ? "must be a list" : "is missing");
   if (list->size() > kMaxMerges) return inner.refuse(fmt::format("has {} merges; at most {} can be read", list->size(), kMaxMerges));
-  const auto& vocab = find_value(model, "vocab")->get_object();
   merges_.reserve(list->size());
   std::string joined, ranked;
   ranked.reserve(list->size() * 8);
@@ -224,20 +221,16 @@ Result<void> BpeModel::read_merges(const json::object& model, const JsonPlace& p
       }
       left = text.substr(0, space), right = text.substr(space + 1);
     }
-    const auto id_of = [&](std::string_view text) -> Token {
-      const auto* id = vocab.if_contains(json::string_view(text.data(), text.size()));
-      return id ? static_cast<Token>(id->get_int64()) : -1;
-    };
     const auto unlisted = [&](std::string_view text) { return inner.item(i).refuse("needs the token \"" + printable(text) + "\", which the vocabulary does not have"); };
-    const auto first = id_of(left), second = id_of(right);
-    if (first < 0) return unlisted(left);
-    if (second < 0) return unlisted(right);
+    const auto first = names_.find(left), second = names_.find(right);
+    if (!first) return unlisted(left);
+    if (!second) return unlisted(right);
     if (right.size() < prefix_.size()) return inner.item(i).refuse("has a second token that is shorter than continuing_subword_prefix");
     joined.assign(left).append(right.substr(prefix_.size()));
-    const auto merged = id_of(joined);
-    if (merged < 0) return unlisted(joined);
-    merges_.insert(first, second, {rank++, merged});
-    const std::array<Token, 2> pair{first, second};
+    const auto merged = names_.find(joined);
+    if (!merged) return unlisted(joined);
+    merges_.insert(*first, *second, {rank++, *merged});
+    const std::array<Token, 2> pair{*first, *second};
     ranked.append(reinterpret_cast<const char*>(pair.data()), sizeof pair);
   }
   Sha256 hash;

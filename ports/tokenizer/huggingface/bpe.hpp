@@ -78,6 +78,8 @@ class BpeModel {
   [[nodiscard]] std::size_t token_count() const { return token_count_; }
   /// By id; empty where there is no such token. As in the file: in GPT-2's alphabet where that is used.
   [[nodiscard]] const std::vector<std::string>& texts() const { return texts_; }
+  /// The token whose text that is.
+  [[nodiscard]] std::optional<Token> find(std::string_view text) const { return names_.find(text); }
   /// What equal models have equal: vocabulary, merges, options.
   [[nodiscard]] const std::string& digest() const { return digest_; }
 
@@ -105,10 +107,10 @@ class BpeModel {
   std::optional<Token> unk_id_ = {};
   std::vector<std::string> texts_ = {};
   std::size_t token_count_ = 0;
-  TokenIndex index_ = {};           ///< the vocabulary, as pieces are given
-  std::vector<bool> is_whole_ = {}; ///< by id: a piece that is this token's text becomes this token
-  std::vector<Token> of_byte_ = {}; ///< byte level: by byte; -1 if a byte is no token
-  std::vector<Token> fallback_ = {};  ///< <0x00> to <0xFF>; -1 where there is none
+  TokenIndex names_ = {}, index_ = {};  ///< the vocabulary, as in the file and as pieces are given
+  std::vector<bool> is_whole_ = {};     ///< by id: a piece that is this token's text becomes this token
+  std::vector<Token> of_byte_ = {};     ///< byte level: by byte; -1 if a byte is no token
+  std::vector<Token> fallback_ = {};    ///< <0x00> to <0xFF>; -1 where there is none
   MergeTable merges_ = {};
   std::string digest_ = {};
   std::uint64_t identity_ = 0;  ///< of this object among those of the process
