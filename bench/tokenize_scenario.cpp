@@ -37,7 +37,7 @@ std::string digest_of(const std::vector<Token>& ids) {
 }
 
 /// A text in documents, encoded by some threads, each of which takes its share of them.
-struct Line {
+struct TextRate {
   std::string text;
   std::size_t threads = 1;
   std::vector<std::string> documents = {};
@@ -46,7 +46,7 @@ struct Line {
   std::string ids = {};            ///< digest of all ids, in order
 };
 
-Result<void> measure(Line& line, const Tokenizer& tokenizer) {
+Result<void> measure(TextRate& line, const Tokenizer& tokenizer) {
   std::vector<std::vector<std::vector<Token>>> ids(line.threads);
   std::vector<Result<void>> results(line.threads);
   const Stopwatch watch;
@@ -112,14 +112,14 @@ int run_tokenize(const TokenizeArguments& arguments) {
   const auto tokenizer = Tokenizer::load(arguments.tokenizer);
   if (!tokenizer) return refuse(tokenizer.error());
   const double load_s = loading.taken().wall_s;
-  std::vector<Line> lines;
+  std::vector<TextRate> lines;
   const std::size_t bytes = arguments.megabytes * 1'000'000;
   for (const auto& made : made_texts(bytes)) {
     if (!arguments.write.empty()) {
       if (auto written = write_text_file(std::filesystem::path(arguments.write) / (made.name + ".txt"), made.text); !written) return refuse(written.error());
     }
     for (const std::size_t threads : {1U, 2U}) {
-      Line line{made.name, threads, documents_of(made.text, arguments.document), made.text.size()};
+      TextRate line{made.name, threads, documents_of(made.text, arguments.document), made.text.size()};
       lines.push_back(std::move(line));
     }
   }
