@@ -44,7 +44,7 @@ std::string_view called_name(std::string_view id) {
 
 void take_section(std::string_view section, Message& message) {
   BlockFinder calls(section, kToolCallBegin, kToolCallEnd);
-  for (std::size_t at = 0; const auto call = calls.next(at); at = call->end) {
+  for (auto call = calls.next(0); call; call = calls.next(call->end)) {
     const auto mark = call->body.find(kCallArguments);
     if (mark == std::string_view::npos) continue;
     const auto id = python_strip(call->body.substr(0, mark)), arguments = python_strip(call->body.substr(mark + kCallArguments.size()));

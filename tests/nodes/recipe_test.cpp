@@ -447,7 +447,7 @@ namespace {
 json::value other_value(const KeyInfo& key, const json::value& now) {
   switch (key.type) {
     case KeyInfo::Type::boolean:
-      return !now.get_bool();
+      return !(now.is_bool() && now.get_bool());  // null: not said
     case KeyInfo::Type::integer: {
       const auto number = now.is_null() ? static_cast<std::int64_t>(key.minimum.value_or(0)) : now.to_number<std::int64_t>();
       return key.maximum && static_cast<double>(number + 2) > *key.maximum ? number - 2 : number + 2;
