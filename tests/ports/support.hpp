@@ -45,14 +45,6 @@ class TempDir {
   std::filesystem::path path_;
 };
 
-/// A file of the conformance data: in $PIPESTILL_CONFORMANCE_DIR, or beside the checkout. Null if it is not there.
-inline boost::json::value conformance_data(const std::string& name) {
-  const char* set = std::getenv("PIPESTILL_CONFORMANCE_DIR");
-  const auto directory = set ? std::filesystem::path(set) : std::filesystem::path(PIPESTILL_SOURCE_DIR) / "../shared/conformance";
-  if (!std::filesystem::exists(directory / name)) return nullptr;
-  return boost::json::parse(read_file(directory / name));
-}
-
 inline std::string text(const boost::json::value& value) { return std::string(value.as_string()); }
 
 /// Keeps what a completion was called with, and counts the calls.
