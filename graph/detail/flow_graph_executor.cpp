@@ -2,25 +2,83 @@
 #include <oneapi/tbb/flow_graph.h>
 #include <oneapi/tbb/task_arena.h>
 
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <tuple>
 #include <type_traits>
+#include <vector>
 
 #include "graph/detail/run.hpp"
+#include "graph/detail/spin_lock.hpp"
 
 namespace pipestill::graph::detail {
 namespace {
 
 namespace fg = oneapi::tbb::flow;
 
-struct Permission {};  // a free place, or a version that was issued
+struct Permission {};  // a version that was issued, or granted bytes
 
 // What a node receives: the slot, alone or with the permissions that its join waited for.
 Slot* slot_of(Slot* message) { return message; }
-template <class... P>
-Slot* slot_of(const std::tuple<Slot*, P...>& message) { return std::get<0>(message); }
+Slot* slot_of(const std::tuple<Slot*, Permission>& message) { return std::get<0>(message); }
+// What a node receives again: a slot that has its permission.
+template <class Message>
+Message message_of(Slot& slot) {
+  if constexpr (std::is_same_v<Message, Slot*>) return &slot;
+  else return {&slot, Permission{}};
+}
 
 using SlotOut = std::tuple<Slot*>;
+
+/// Bounds what is outstanding of a stage that completes later: TBB's limit on an async_node covers the submission only. A slot that finds no
+/// place waits here instead of in a join before the node, whose reservations cost a third of an idle batch; when it gets one it is put into the
+/// node again. First come, first served. Thread-safe.
+class Places {
+ public:
+  Places(std::size_t count, std::size_t depth, std::function<void(Slot&)> put_again) : free_(count), put_again_(std::move(put_again)) { waiting_.reserve(depth); }
+
+  /// At the node: whether the slot has a place. If not, it will come again.
+  [[nodiscard]] bool enter(Slot& slot) {
+    std::lock_guard lock(lock_);
+    if (slot.has_place) {
+      slot.has_place = false;
+      --on_the_way_;
+      return true;
+    }
+    if (free_ > 0 && waiting_.empty() && on_the_way_ == 0) {
+      --free_;
+      return true;
+    }
+    waiting_.push_back(&slot);
+    give();
+    return false;
+  }
+  void leave() {
+    std::lock_guard lock(lock_);
+    ++free_;
+    give();
+  }
+
+ private:
+  // Under the lock, so that slots come to the node in the order in which they got their places. TBB runs no body in it.
+  void give() {
+    while (free_ > 0 && !waiting_.empty()) {
+      Slot& slot = *waiting_.front();
+      waiting_.erase(waiting_.begin());
+      slot.has_place = true;
+      --free_;
+      ++on_the_way_;
+      put_again_(slot);
+    }
+  }
+
+  SpinLock lock_;  // guards all below but put_again_
+  std::size_t free_;
+  std::size_t on_the_way_ = 0;  // got a place, and are not back yet: nobody overtakes them
+  std::vector<Slot*> waiting_;  // as many as there are credits at most
+  const std::function<void(Slot&)> put_again_;
+};
 
 class Graph final : public Passage {
  public:
@@ -63,7 +121,7 @@ class Graph final : public Passage {
   /// What the completion of an asynchronous stage needs.
   struct StartPlace {
     Gateway* gateway = nullptr;
-    fg::queue_node<Permission>* places = nullptr;  // null: the credits are limit enough
+    std::unique_ptr<Places> places = nullptr;  // null: the credits are limit enough
   };
 
   void admit(Slot* slot, SourceNode::output_ports_type& out) {
@@ -95,7 +153,7 @@ class Graph final : public Passage {
     const auto& place = starts_[stage];
     pass_version(stage);
     place.gateway->try_put(&slot);
-    if (place.places) place.places->try_put({});
+    if (place.places) place.places->leave();
     pass_grants();
     place.gateway->release_wait();  // the last touch of the graph
   }
@@ -108,8 +166,8 @@ class Graph final : public Passage {
     return sequencer;
   }
   /// A reserving join takes only from what can hold a message.
-  fg::sender<Slot*>& buffered(const Tail& tail, bool must_be_in_sequence) {
-    if (must_be_in_sequence && !tail.is_in_sequence) return in_sequence(tail);
+  fg::sender<Slot*>& buffered_in_sequence(const Tail& tail) {
+    if (!tail.is_in_sequence) return in_sequence(tail);
     auto& waiting = keep<fg::queue_node<Slot*>>(graph_);
     fg::make_edge(*tail.sender, waiting);
     return waiting;
@@ -127,13 +185,13 @@ class Graph final : public Passage {
     using Joined = std::tuple<Slot*, Permission>;
     grants_ = &keep<fg::queue_node<Permission>>(graph_);
     auto& gate = keep<OrderedNode<Joined>>(graph_, fg::serial, [](const Joined& message, OrderedNode<Joined>::output_ports_type& out) { std::get<0>(out).try_put(slot_of(message)); });
-    fg::make_edge(joined(buffered(tail, true), *grants_), gate);
+    fg::make_edge(joined(buffered_in_sequence(tail), *grants_), gate);
     return {&fg::output_port<0>(gate), true};
   }
 
   Tail add_call_stage(std::size_t i, const Tail& tail) {
     const auto& plan = run_.stages()[i];
-    if (plan.reads) return add_call_node<std::tuple<Slot*, Permission>>(i, joined(buffered(tail, true), add_versions()));
+    if (plan.reads) return add_call_node<std::tuple<Slot*, Permission>>(i, joined(buffered_in_sequence(tail), add_versions()));
     return add_call_node<Slot*>(i, plan.is_in_sequence ? in_sequence(tail) : *tail.sender);
   }
 
@@ -160,35 +218,26 @@ class Graph final : public Passage {
     return {&node, false};
   }
 
-  // TBB's limit on an async_node covers the submission only: places bound what is outstanding, where the credits do not already.
   Tail add_start_stage(std::size_t i, const Tail& tail) {
     const auto& plan = run_.stages()[i];
-    const bool must_be_in_sequence = plan.is_in_sequence || plan.reads;
-    if (plan.limit >= run_.depth()) {
-      if (plan.reads) return add_start_node<std::tuple<Slot*, Permission>>(i, joined(buffered(tail, true), add_versions()), nullptr);
-      return add_start_node<Slot*>(i, must_be_in_sequence ? in_sequence(tail) : *tail.sender, nullptr);
-    }
-    auto& places = keep<fg::queue_node<Permission>>(graph_);
-    for (std::size_t k = 0; k < plan.limit; ++k) places.try_put({});
-    auto& slots = buffered(tail, must_be_in_sequence);
-    if (!plan.reads) return add_start_node<std::tuple<Slot*, Permission>>(i, joined(slots, places), &places);
-    using Joined = std::tuple<Slot*, Permission, Permission>;
-    auto& join = keep<fg::join_node<Joined, fg::reserving>>(graph_);
-    fg::make_edge(slots, fg::input_port<0>(join));
-    fg::make_edge(places, fg::input_port<1>(join));
-    fg::make_edge(add_versions(), fg::input_port<2>(join));
-    return add_start_node<Joined>(i, join, &places);
+    if (plan.reads) return add_start_node<std::tuple<Slot*, Permission>>(i, joined(buffered_in_sequence(tail), add_versions()));
+    return add_start_node<Slot*>(i, plan.is_in_sequence ? in_sequence(tail) : *tail.sender);
   }
 
   template <class Message>
-  Tail add_start_node(std::size_t i, fg::sender<Message>& from, fg::queue_node<Permission>* places) {
+  Tail add_start_node(std::size_t i, fg::sender<Message>& from) {
     const auto& plan = run_.stages()[i];
     auto& node = keep<StartNode<Message>>(graph_, plan.is_in_sequence ? std::size_t{fg::serial} : std::size_t{fg::unlimited},
                                           [this, i](const Message& message, typename StartNode<Message>::gateway_type& gateway) {
+                                            Slot& slot = *slot_of(message);
+                                            if (auto& places = starts_[i].places; places && !places->enter(slot)) return;
                                             gateway.reserve_wait();
-                                            run_.start(i, *slot_of(message));
+                                            run_.start(i, slot);
                                           });
-    starts_[i] = {&node.gateway(), places};
+    starts_[i].gateway = &node.gateway();
+    if (plan.limit < run_.depth()) {
+      starts_[i].places = std::make_unique<Places>(plan.limit, run_.depth(), [&node](Slot& slot) { node.try_put(message_of<Message>(slot)); });
+    }
     fg::make_edge(from, node);
     // Never the node itself: registering a successor there is a silent no-op.
     return {&fg::output_port<0>(node), plan.is_in_sequence && plan.limit == 1};

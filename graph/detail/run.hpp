@@ -34,6 +34,7 @@ struct Slot {
   std::atomic<int> to_come{0};
   std::optional<Error> thrown;
   Result<Payload> answer;
+  bool has_place = false;  // got it while it waited; the executor's
   // The run's, under its locks.
   std::optional<Seq> live_seq;
   std::uint64_t reserved_bytes = 0;
