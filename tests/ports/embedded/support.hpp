@@ -64,6 +64,12 @@ inline ModelConfig small_config() {
           .tie_word_embeddings = true};
 }
 
+/// Writes config.json, and returns its path.
+inline std::string config_in(const TemporaryDirectory& directory, const ModelConfig& config = small_config()) {
+  write_text(directory.path() / "config.json", to_json(config));
+  return (directory.path() / "config.json").string();
+}
+
 /// Sizes that fill no vector and no block of the kernels.
 inline ModelConfig odd_config() {
   return {.family = ModelConfig::Family::qwen3,

@@ -10,13 +10,12 @@ using namespace pipestill::test;
 
 namespace {
 
-std::string config_in(const TemporaryDirectory& directory) {
+std::string wide_config_in(const TemporaryDirectory& directory) {
   auto config = small_config();
   config.family = ModelConfig::Family::qwen3;
   config.hidden_size = 104;  // more than one block of rows in every product, and no multiple of one
   config.intermediate_size = 200;
-  write_text(directory.path() / "config.json", to_json(config));
-  return (directory.path() / "config.json").string();
+  return config_in(directory, config);
 }
 
 /// Hard rows, and soft ones among them.
@@ -94,7 +93,7 @@ class Neighbour {
 
 TEST_CASE("the same batches in the same order give the same bits, whatever the threads and whoever computes beside") {
   const TemporaryDirectory directory, beside;
-  const auto model = config_in(directory);
+  const auto model = wide_config_in(directory);
   make_model(beside.path(), small_config());
   const auto alone = train(model, 1, 5);
   for (const int threads : {1, 2, 4}) CHECK(train(model, threads, 5) == alone);
@@ -113,7 +112,7 @@ TEST_CASE("the same batches in the same order give the same bits, whatever the t
 
 TEST_CASE("rows at a time change no loss of the first step, and bits of the gradient alone") {
   const TemporaryDirectory directory;
-  const auto model = config_in(directory);
+  const auto model = wide_config_in(directory);
   const auto whole = train(model, 1, 0);
   CHECK(train(model, 1, 33) == whole);
   CHECK(train(model, 1, 1000) == whole);
@@ -134,7 +133,7 @@ TEST_CASE("rows at a time change no loss of the first step, and bits of the grad
 
 TEST_CASE("a micro-batch that fails leaves nothing of those before it") {
   const TemporaryDirectory directory;
-  const auto model = config_in(directory);
+  const auto model = wide_config_in(directory);
   const auto student = open_student(model), other = open_student(model);
   auto bad = make_batch(6);
   bad.push_back(make_datum({1, 99}));

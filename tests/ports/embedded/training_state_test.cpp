@@ -10,11 +10,6 @@ using namespace pipestill::test;
 
 namespace {
 
-std::string config_in(const TemporaryDirectory& directory) {
-  write_text(directory.path() / "config.json", to_json(small_config()));
-  return (directory.path() / "config.json").string();
-}
-
 void train(TrainingSession& student, int from, int to) {
   for (int i = from; i < to; ++i) {
     REQUIRE(forward_backward(student, make_batch(12, i)));

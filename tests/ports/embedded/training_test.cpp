@@ -8,11 +8,6 @@ using namespace pipestill::test;
 
 namespace {
 
-std::string config_in(const TemporaryDirectory& directory, const ModelConfig& config = small_config()) {
-  write_text(directory.path() / "config.json", to_json(config));
-  return (directory.path() / "config.json").string();
-}
-
 std::string trained_digest(const std::string& model, int threads, int steps = 5, int rows = 33) {
   const auto student = open_student(model, 3, threads);
   for (int i = 0; i < steps; ++i) {
