@@ -1,4 +1,5 @@
-// The oneTBB executor, and the only user of flow_graph.h. One node a stage, plus the sequencer or join that its kind needs; messages are pointers to slots.
+// The oneTBB executor, and the only user of flow_graph.h. One node a stage, which orders and bounds what it begins (Order, Places); before one that reads the
+// student, a join with its versions. Messages are pointers to slots.
 #include <oneapi/tbb/flow_graph.h>
 #include <oneapi/tbb/task_arena.h>
 
@@ -7,6 +8,7 @@
 #include <mutex>
 #include <tuple>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "graph/detail/run.hpp"
@@ -30,6 +32,26 @@ Message message_of(Slot& slot) {
 }
 
 using SlotOut = std::tuple<Slot*>;
+
+/// Puts slots in sequence at a serial node, whose body nobody else runs meanwhile: what comes early waits here. A sequencer_node before the node does the
+/// same for a tenth of an idle batch more. Not thread-safe.
+class Order {
+ public:
+  explicit Order(std::size_t depth) : early_(depth) {}
+  /// Calls `go` for each slot whose turn it is now that `slot` has come. No more than `depth` batches are under way, so each has a place of its own.
+  template <class F>
+  void pass(Slot& slot, F go) {
+    early_[slot.context.seq.value % early_.size()] = &slot;
+    while (Slot* const first = std::exchange(early_[next_ % early_.size()], nullptr)) {
+      ++next_;
+      go(*first);
+    }
+  }
+
+ private:
+  std::vector<Slot*> early_;
+  std::uint64_t next_ = 0;
+};
 
 /// Bounds what is outstanding of a stage that completes later: TBB's limit on an async_node covers the submission only. A slot that finds no
 /// place waits here instead of in a join before the node, whose reservations cost a third of an idle batch; when it gets one it is put into the
@@ -159,18 +181,17 @@ class Graph final : public Passage {
   }
 
   /// Holds back a batch until all before it have passed.
-  fg::sender<Slot*>& in_sequence(const Tail& tail) {
-    if (tail.is_in_sequence) return *tail.sender;
+  [[nodiscard]] std::unique_ptr<Order> order_behind(const Tail& tail) const { return tail.is_in_sequence ? nullptr : std::make_unique<Order>(run_.depth()); }
+  /// The same for a reserving join, which takes only from what can hold a message.
+  fg::sender<Slot*>& buffered_in_sequence(const Tail& tail) {
+    if (tail.is_in_sequence) {
+      auto& waiting = keep<fg::queue_node<Slot*>>(graph_);
+      fg::make_edge(*tail.sender, waiting);
+      return waiting;
+    }
     auto& sequencer = keep<fg::sequencer_node<Slot*>>(graph_, [](Slot* const& slot) -> std::size_t { return slot->context.seq.value; });
     fg::make_edge(*tail.sender, sequencer);
     return sequencer;
-  }
-  /// A reserving join takes only from what can hold a message.
-  fg::sender<Slot*>& buffered_in_sequence(const Tail& tail) {
-    if (!tail.is_in_sequence) return in_sequence(tail);
-    auto& waiting = keep<fg::queue_node<Slot*>>(graph_);
-    fg::make_edge(*tail.sender, waiting);
-    return waiting;
   }
   /// Slots of `sender`, each with a permission.
   fg::sender<std::tuple<Slot*, Permission>>& joined(fg::sender<Slot*>& sender, fg::queue_node<Permission>& permissions) {
@@ -191,20 +212,25 @@ class Graph final : public Passage {
 
   Tail add_call_stage(std::size_t i, const Tail& tail) {
     const auto& plan = run_.stages()[i];
-    if (plan.reads) return add_call_node<std::tuple<Slot*, Permission>>(i, joined(buffered_in_sequence(tail), add_versions()));
-    return add_call_node<Slot*>(i, plan.is_in_sequence ? in_sequence(tail) : *tail.sender);
+    if (plan.reads) return add_call_node<std::tuple<Slot*, Permission>>(i, joined(buffered_in_sequence(tail), add_versions()), nullptr);
+    return add_call_node<Slot*>(i, *tail.sender, plan.is_in_sequence ? order_behind(tail) : nullptr);
   }
 
   template <class Message>
-  Tail add_call_node(std::size_t i, fg::sender<Message>& from) {
+  Tail add_call_node(std::size_t i, fg::sender<Message>& from, std::unique_ptr<Order> order) {
     const auto& plan = run_.stages()[i];
     const bool is_sink = i + 1 == run_.stages().size();
-    if (plan.is_in_sequence && !is_sink) {
-      auto& node = keep<OrderedNode<Message>>(graph_, fg::serial, [this, i](const Message& message, typename OrderedNode<Message>::output_ports_type& out) {
-        Slot* slot = slot_of(message);
-        call(i, *slot);
-        std::get<0>(out).try_put(slot);
-      });
+    if (order || (plan.is_in_sequence && !is_sink)) {
+      auto& node = keep<OrderedNode<Message>>(
+          graph_, fg::serial, [this, i, is_sink, order = std::shared_ptr<Order>(std::move(order))](const Message& message, typename OrderedNode<Message>::output_ports_type& out) {
+            const auto go = [&](Slot& slot) {
+              call(i, slot);
+              if (is_sink) retire(slot);
+              std::get<0>(out).try_put(&slot);
+            };
+            if (order) order->pass(*slot_of(message), go);
+            else go(*slot_of(message));
+          });
       fg::make_edge(from, node);
       return {&fg::output_port<0>(node), true};
     }
@@ -220,20 +246,25 @@ class Graph final : public Passage {
 
   Tail add_start_stage(std::size_t i, const Tail& tail) {
     const auto& plan = run_.stages()[i];
-    if (plan.reads) return add_start_node<std::tuple<Slot*, Permission>>(i, joined(buffered_in_sequence(tail), add_versions()));
-    return add_start_node<Slot*>(i, plan.is_in_sequence ? in_sequence(tail) : *tail.sender);
+    if (plan.reads) return add_start_node<std::tuple<Slot*, Permission>>(i, joined(buffered_in_sequence(tail), add_versions()), nullptr);
+    return add_start_node<Slot*>(i, *tail.sender, plan.is_in_sequence ? order_behind(tail) : nullptr);
   }
 
   template <class Message>
-  Tail add_start_node(std::size_t i, fg::sender<Message>& from) {
+  Tail add_start_node(std::size_t i, fg::sender<Message>& from, std::unique_ptr<Order> order) {
     const auto& plan = run_.stages()[i];
-    auto& node = keep<StartNode<Message>>(graph_, plan.is_in_sequence ? std::size_t{fg::serial} : std::size_t{fg::unlimited},
-                                          [this, i](const Message& message, typename StartNode<Message>::gateway_type& gateway) {
-                                            Slot& slot = *slot_of(message);
-                                            if (auto& places = starts_[i].places; places && !places->enter(slot)) return;
-                                            gateway.reserve_wait();
-                                            run_.start(i, slot);
-                                          });
+    auto& node = keep<StartNode<Message>>(
+        graph_, plan.is_in_sequence ? std::size_t{fg::serial} : std::size_t{fg::unlimited},
+        [this, i, order = std::shared_ptr<Order>(std::move(order))](const Message& message, typename StartNode<Message>::gateway_type& gateway) {
+          const auto go = [&](Slot& slot) {
+            if (auto& places = starts_[i].places; places && !places->enter(slot)) return;
+            gateway.reserve_wait();
+            run_.start(i, slot);
+          };
+          Slot& slot = *slot_of(message);
+          if (order && !slot.has_place) order->pass(slot, go);  // who comes again has had its turn
+          else go(slot);
+        });
     starts_[i].gateway = &node.gateway();
     if (plan.limit < run_.depth()) {
       starts_[i].places = std::make_unique<Places>(plan.limit, run_.depth(), [&node](Slot& slot) { node.try_put(message_of<Message>(slot)); });
