@@ -68,7 +68,9 @@ Result<RenderTask> task_of(const RenderArguments& arguments, const std::shared_p
   auto document = parse_strict_json(*text, arguments.conversation);
   if (!document) return fail(std::move(document).error());
   boost::json::value messages = *document;
+  std::optional<boost::json::value> tools;
   if (const auto* object = document->if_object()) {
+    if (const auto* list = object->if_contains("tools")) tools = *list;
     const auto* found = object->if_contains("messages");
     if (!found)
       return fail(ErrorCode::invalid_input,
@@ -108,12 +110,14 @@ Result<RenderTask> task_of(const RenderArguments& arguments, const std::shared_p
   const bool is_prompt = arguments.prompt || (!arguments.train_on_what && !is_answered);
   if (!is_prompt && arguments.train_on_what) args["train_on_what"] = *arguments.train_on_what;
   why += is_prompt ? "; a prompt, on which nothing is trained" : "; trained: " + arguments.train_on_what.value_or("last_assistant_message");
-  return RenderTask{{{"kind", is_prompt ? "generation_prompt" : "supervised"},
-                     {"renderer", renderer},
-                     {"renderer_options", std::move(given)},
-                     {"messages", std::move(messages)},
-                     {"args", std::move(args)}},
-                    std::move(why)};
+  RenderTask task{{{"kind", is_prompt ? "generation_prompt" : "supervised"},
+                   {"renderer", renderer},
+                   {"renderer_options", std::move(given)},
+                   {"messages", std::move(messages)},
+                   {"args", std::move(args)}},
+                  std::move(why)};
+  if (tools) task.question["tools"] = *std::move(tools);
+  return task;
 }
 
 /// Text of others, as it stands, but nothing in it that a terminal takes for a command.
@@ -179,7 +183,7 @@ int run_render(const RenderArguments& arguments) {
 void add_render(CLI::App& program, Action& action) {
   const auto arguments = std::make_shared<RenderArguments>();
   auto& command = *program.add_subcommand("render", "Show what a model sees of a conversation, and which part of it an example trains on");
-  command.add_option("CONVERSATION", arguments->conversation, "A JSON file: a list of messages, or an object with `messages`");
+  command.add_option("CONVERSATION", arguments->conversation, "A JSON file: a list of messages, or an object with `messages` and, if they are declared, `tools`");
   command.add_option("--tokenizer", arguments->tokenizer, "bytes, or the directory of a vocabulary")->required();
   auto* by_name = command.add_option("--renderer", arguments->renderer, "The format, by name (pipestill describe lists them)");
   command.add_option("--model", arguments->model, "The format that is recommended for this model, e.g. Qwen/Qwen3-8B")->excludes(by_name);
@@ -193,7 +197,7 @@ void add_render(CLI::App& program, Action& action) {
   command.add_option("--current-date", arguments->current_date, "YYYY-MM-DD, for formats that say it (default: today)");
   command.add_flag("--json", arguments->json, "Print one JSON object: text, tokens, chunk lengths, weights, spans");
   command.add_flag("--jsonl", arguments->jsonl,
-                   "Read questions from standard input, an object a line with kind, renderer, renderer_options, messages or "
+                   "Read questions from standard input, an object a line with kind, renderer, renderer_options, messages and tools, or "
                    "response_tokens, and args; write "
                    "an answer a line");
   command.footer(

@@ -6,6 +6,7 @@
 #include "ports/printable.hpp"
 #include "ports/renderer/answer_text.hpp"
 #include "ports/renderer/python_json.hpp"
+#include "ports/renderer/tools.hpp"
 
 namespace pipestill {
 namespace {
@@ -178,6 +179,24 @@ Result<RenderedMessage> DeepSeekV3Renderer::render(const Message& message, const
 
 std::string DeepSeekV3Renderer::prefill(const std::string& given, const RenderContext& context) const {
   return variant_ == Variant::thinking && !follows_tool(context) ? std::string(kThinkOpen) + given : given;
+}
+
+Result<std::vector<Message>> DeepSeekV3Renderer::tools_prefix(const std::vector<ToolSpec>& tools, const std::string& system_prompt) const {
+  if (variant_ == Variant::thinking) return fail(ErrorCode::invalid_input, "deepseekv3_thinking has no tools: DeepSeek's format has them without thinking only; take deepseekv3");
+  std::string text = system_prompt + "\n\n## Tools\nYou have access to the following tools:\n\n";
+  for (const auto& tool : tools) {
+    if (!tool.description || !tool.parameters())
+      return fail(ErrorCode::invalid_input, "the renderer deepseekv3 needs a `description` and `parameters` of every tool; " + printable(tool.name) + " lacks one");
+    if (&tool != &tools.front()) text += "\n";
+    text += "### " + tool.name + "\nDescription: " + *tool.description + "\n\nParameters: " + tool.parameters()->dumps();
+  }
+  text +=
+      "\n\nIMPORTANT: ALWAYS adhere to this exact format for tool use:\n"
+      "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>tool_call_name<｜tool▁sep｜>tool_call_arguments<｜tool▁call▁end｜><｜tool▁calls▁end｜>\n\n"
+      "Where:\n- `tool_call_name` must be an exact match to one of the available tools\n"
+      "- `tool_call_arguments` must be valid JSON that strictly follows the tool's Parameters Schema\n"
+      "- For multiple tool calls, chain them directly without separators or spaces";
+  return std::vector<Message>{{.role = "system", .content = std::move(text)}};
 }
 
 Result<ParsedResponse> DeepSeekV3Renderer::parse_response(const std::vector<Token>& tokens) const {

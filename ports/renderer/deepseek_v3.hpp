@@ -11,7 +11,7 @@ namespace pipestill {
 ///
 /// Variant::no_thinking (deepseekv3) leaves all thinking out and closes a think block in the header; Variant::thinking opens one in the
 /// prompt, writes an empty one into a last answer without thinking, and closes one in the header of earlier answers when thinking is
-/// stripped. The list of tools for a system message is not written here.
+/// stripped. Tools are declared in the system message, in the words of DeepSeek-V3.1's model card, which has them without thinking only.
 class DeepSeekV3Renderer final : public AssembledRenderer {
  public:
   enum class Variant { no_thinking, thinking };
@@ -20,6 +20,8 @@ class DeepSeekV3Renderer final : public AssembledRenderer {
                                                                     const RendererOptions& options);
   [[nodiscard]] static Description describe(Variant variant);
 
+  /// Every tool needs a description and parameters.
+  [[nodiscard]] Result<std::vector<Message>> tools_prefix(const std::vector<ToolSpec>& tools, const std::string& system_prompt) const override;
   [[nodiscard]] Stop stop_sequences() const override { return std::vector<Token>{marks_.end}; }
   /// Tool calls and think blocks are read in an answer that ends at `<｜end▁of▁sentence｜>`. Variant::thinking supplies the opening
   /// `<think>` that stands in the prompt.

@@ -5,6 +5,7 @@
 
 #include "ports/printable.hpp"
 #include "ports/renderer/answer_text.hpp"
+#include "ports/renderer/harmony_tools.hpp"
 #include "ports/renderer/python_json.hpp"
 
 namespace pipestill {
@@ -153,6 +154,12 @@ std::vector<Message> GptOssRenderer::prepared(const std::vector<Message>& messag
                             "\n\n# Valid channels: analysis, commentary, final. Channel must be included for every message."});
   all.insert(all.end(), messages.begin(), messages.end());
   return all;
+}
+
+Result<std::vector<Message>> GptOssRenderer::tools_prefix(const std::vector<ToolSpec>& tools, const std::string& system_prompt) const {
+  const auto instructions = system_prompt.empty() ? "" : "# Instructions\n\n" + system_prompt + "\n\n";
+  return std::vector<Message>{{.role = kOwnSystemRole, .content = "Calls to these tools must go to the commentary channel: 'functions'."},
+                              {.role = "developer", .content = instructions + harmony_namespace(tools)}};
 }
 
 Result<RenderedMessage> GptOssRenderer::render(const Message& message, const RenderContext& context) const {

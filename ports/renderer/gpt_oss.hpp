@@ -11,7 +11,8 @@ namespace pipestill {
 ///
 /// Effort::low, ::medium and ::high put OpenAI's system message before a conversation, with the date of the option current_date, which
 /// they need; ::none does not. That message is one of the conversation's for TrainOnWhat: it counts in all_messages, and customized, which
-/// asks for marks that it cannot have, is refused. The namespace of tools for a developer message is not written here.
+/// asks for marks that it cannot have, is refused. Tools are declared in a developer message, as a namespace of functions (harmony_tools.hpp),
+/// behind a system message that says where calls go.
 class GptOssRenderer final : public AssembledRenderer {
  public:
   enum class Effort { none, low, medium, high };
@@ -20,6 +21,7 @@ class GptOssRenderer final : public AssembledRenderer {
                                                                     const RendererOptions& options);
   [[nodiscard]] static Description describe(Effort effort);
 
+  [[nodiscard]] Result<std::vector<Message>> tools_prefix(const std::vector<ToolSpec>& tools, const std::string& system_prompt) const override;
   [[nodiscard]] Stop stop_sequences() const override { return std::vector<Token>{return_, call_}; }
   /// The messages of an answer that ends at `<|return|>` or `<|call|>` become parts and tool calls, by channel and recipient; an answer
   /// that has none stays one text.

@@ -5,6 +5,7 @@
 
 #include "ports/renderer/answer_text.hpp"
 #include "ports/renderer/python_json.hpp"
+#include "ports/renderer/tools.hpp"
 
 namespace pipestill {
 namespace {
@@ -79,6 +80,17 @@ std::vector<Message> KimiK2Renderer::prepared(const std::vector<Message>& messag
   all.insert(all.begin() + static_cast<std::ptrdiff_t>(place),
              Message{.role = "system", .content = "You are Kimi, an AI assistant created by Moonshot AI."});
   return all;
+}
+
+Result<std::vector<Message>> KimiK2Renderer::tools_prefix(const std::vector<ToolSpec>& tools, const std::string& system_prompt) const {
+  std::string list;
+  for (const auto& tool : tools) {
+    list += list.empty() ? "[" : ",";
+    list += R"({"function":)" + tool.function.dumps({.between_items = ",", .behind_key = ":", .sorts_keys = true}) + R"(,"type":"function"})";
+  }
+  std::vector<Message> messages{{.role = "tool_declare", .content = list + "]"}};
+  if (!system_prompt.empty()) messages.push_back({.role = "system", .content = system_prompt});  // else prepared() puts Moonshot's there
+  return messages;
 }
 
 std::size_t KimiK2Renderer::turn_start(std::span<const Message> messages) const {

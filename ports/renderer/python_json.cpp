@@ -288,52 +288,65 @@ class PythonJsonParser {
 
 Result<PythonJson> PythonJson::parse(std::string_view text) { return PythonJsonParser(text).document(); }
 
-std::string PythonJson::dumps() const {
+std::string PythonJson::dumps(const PythonJsonStyle& style) const {
   std::string out;
-  print(out);
+  print(out, style);
   return out;
 }
 
-void PythonJson::print(std::string& out) const {
+void PythonJson::print(std::string& out, const PythonJsonStyle& style) const {
   if (const auto* atom = std::get_if<Atom>(&value_)) {
     out += atom->printed;
   } else if (const auto* text = std::get_if<std::u32string>(&value_)) {
     print_string(*text, out);
-  } else if (const auto* elements = std::get_if<Elements>(&value_)) {
+  } else if (const auto* list = elements()) {
     out += '[';
-    for (std::size_t i = 0; i < elements->size(); ++i) {
-      if (i > 0) out += ", ";
-      (*elements)[i].print(out);
+    for (std::size_t i = 0; i < list->size(); ++i) {
+      if (i > 0) out += style.between_items;
+      (*list)[i].print(out, style);
     }
     out += ']';
   } else {
-    const auto& members = std::get<Members>(value_);
+    std::vector<const Members::value_type*> ordered;
+    for (const auto& member : *members()) ordered.push_back(&member);
+    if (style.sorts_keys) std::ranges::sort(ordered, {}, [](const auto* member) -> const std::u32string& { return member->first; });
     out += '{';
-    for (std::size_t i = 0; i < members.size(); ++i) {
-      if (i > 0) out += ", ";
-      print_string(members[i].first, out);
-      out += ": ";
-      members[i].second.print(out);
+    for (std::size_t i = 0; i < ordered.size(); ++i) {
+      if (i > 0) out += style.between_items;
+      print_string(ordered[i]->first, out);
+      out += style.behind_key;
+      ordered[i]->second.print(out, style);
     }
     out += '}';
   }
 }
 
+bool PythonJson::is_truthy() const {
+  if (const auto* text = std::get_if<std::u32string>(&value_)) return !text->empty();
+  if (const auto* list = elements()) return !list->empty();
+  if (const auto* object = members()) return !object->empty();
+  const auto& printed = std::get<Atom>(value_).printed;
+  return printed != "null" && printed != "false" && printed != "0" && printed != "0.0" && printed != "-0.0";
+}
+
 const PythonJson* PythonJson::find(std::u32string_view key) const {
-  const auto* members = std::get_if<Members>(&value_);
-  if (!members) return nullptr;
-  const auto found = std::ranges::find_if(*members, [key](const auto& member) { return member.first == key; });
-  return found == members->end() ? nullptr : &found->second;
+  const auto* all = members();
+  if (!all) return nullptr;
+  const auto found = std::ranges::find_if(*all, [key](const auto& member) { return member.first == key; });
+  return found == all->end() ? nullptr : &found->second;
 }
 
 std::optional<std::string> PythonJson::text() const {
   const auto* points = std::get_if<std::u32string>(&value_);
-  if (!points) return std::nullopt;
-  std::string text;
-  for (const char32_t c : *points) {
-    utf::utf_traits<char>::encode(static_cast<utf::code_point>(is_surrogate(c) ? kReplacement : c), std::back_inserter(text));
+  return points ? std::optional(utf8_of(*points)) : std::nullopt;
+}
+
+std::string utf8_of(std::u32string_view text) {
+  std::string bytes;
+  for (const char32_t c : text) {
+    utf::utf_traits<char>::encode(static_cast<utf::code_point>(is_surrogate(c) ? kReplacement : c), std::back_inserter(bytes));
   }
-  return text;
+  return bytes;
 }
 
 std::string python_quoted(std::string_view text) {

@@ -6,6 +6,7 @@
 #include "ports/printable.hpp"
 #include "ports/renderer/answer_text.hpp"
 #include "ports/renderer/python_json.hpp"
+#include "ports/renderer/tools.hpp"
 
 namespace pipestill {
 namespace {
@@ -181,6 +182,18 @@ Result<std::optional<EncodedTextChunk>> Qwen3Renderer::suffix(const Message& mes
   const std::string frame = variant_ == Variant::no_thinking ? std::string(kNoThinking) : "";
   return encode((context.index > 0 ? "\n<|im_start|>" : "<|im_start|>") + role + "\n" + frame, SpecialText::recognise)
       .map([](EncodedTextChunk chunk) { return std::optional(std::move(chunk)); });
+}
+
+Result<std::vector<Message>> Qwen3Renderer::tools_prefix(const std::vector<ToolSpec>& tools, const std::string& system_prompt) const {
+  std::string text = system_prompt.empty() ? "" : system_prompt + "\n\n";
+  text +=
+      "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
+      "You are provided with function signatures within <tools></tools> XML tags:\n<tools>\n";
+  for (const auto& tool : tools) text += R"({"type": "function", "function": )" + tool.function.dumps() + "}\n";
+  text +=
+      "</tools>\n\nFor each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:\n"
+      "<tool_call>\n{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call>";
+  return std::vector<Message>{{.role = "system", .content = std::move(text)}};
 }
 
 Result<ParsedResponse> Qwen3Renderer::parse_response(const std::vector<Token>& tokens) const {

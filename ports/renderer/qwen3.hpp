@@ -13,8 +13,8 @@ namespace pipestill {
 /// example whose last answer has thinking is refused, and so is one without a user message. ::instruct writes thinking only where a message
 /// has it.
 ///
-/// Tool calls are JSON as Python prints it, and a tool's messages are the user's, in a `<tool_response>`. The list of tools for a system
-/// message is not written here.
+/// Tool calls are JSON as Python prints it, and a tool's messages are the user's, in a `<tool_response>`. Tools are declared in the system
+/// message, in the words that Qwen publishes (https://qwen.readthedocs.io, function calling; the template in Qwen3's tokenizer_config.json).
 class Qwen3Renderer final : public AssembledRenderer {
  public:
   enum class Variant { thinking, no_thinking, instruct };
@@ -23,6 +23,7 @@ class Qwen3Renderer final : public AssembledRenderer {
                                                                     const RendererOptions& options);
   [[nodiscard]] static Description describe(Variant variant);
 
+  [[nodiscard]] Result<std::vector<Message>> tools_prefix(const std::vector<ToolSpec>& tools, const std::string& system_prompt) const override;
   [[nodiscard]] Stop stop_sequences() const override { return std::vector<Token>{end_}; }
   /// Think blocks become parts and tool calls ToolCalls, in an answer that ends at `<|im_end|>`.
   [[nodiscard]] Result<ParsedResponse> parse_response(const std::vector<Token>& tokens) const override;

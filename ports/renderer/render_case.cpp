@@ -10,6 +10,7 @@
 
 #include "ports/printable.hpp"
 #include "ports/renderer/message_json.hpp"
+#include "ports/renderer/tools.hpp"
 
 namespace pipestill {
 namespace {
@@ -134,6 +135,12 @@ class RenderQuestion {
     return messages_from_json(*value, place_ + ": messages");
   }
 
+  [[nodiscard]] Result<std::vector<ToolSpec>> tools() const {
+    const auto* value = object_.if_contains("tools");
+    if (!value) return std::vector<ToolSpec>();
+    return tools_from_json(*value, place_ + ": tools");
+  }
+
   [[nodiscard]] Result<std::vector<Token>> response(const Tokenizer& tokenizer) const {
     const auto* tokens = object_.if_contains("response_tokens");
     if (!tokens) {
@@ -159,8 +166,12 @@ class RenderQuestion {
 };
 
 Result<json::object> answer_prompt(const RenderQuestion& question, const Renderer& renderer, const Tokenizer& tokenizer) {
-  const auto messages = question.messages();
-  if (!messages) return fail(messages.error());
+  const auto given = question.messages();
+  if (!given) return fail(given.error());
+  const auto tools = question.tools();
+  if (!tools) return fail(tools.error());
+  const auto messages = with_tools(renderer, *tools, *given);
+  if (!messages) return refused(messages.error());
   const auto args = question.below("args");
   if (!args) return fail(args.error());
   if (auto known = question.check_keys(*args, {"role", "prefill"}, " in args"); !known) return fail(std::move(known).error());
@@ -177,8 +188,12 @@ Result<json::object> answer_prompt(const RenderQuestion& question, const Rendere
 
 Result<json::object> answer_supervised(const RenderQuestion& question, const Renderer& renderer, const Tokenizer& tokenizer,
                                        bool is_split) {
-  const auto messages = question.messages();
-  if (!messages) return fail(messages.error());
+  const auto given = question.messages();
+  if (!given) return fail(given.error());
+  const auto tools = question.tools();
+  if (!tools) return fail(tools.error());
+  const auto messages = with_tools(renderer, *tools, *given);
+  if (!messages) return refused(messages.error());
   const auto args = question.below("args");
   if (!args) return fail(args.error());
   if (auto known = question.check_keys(*args, {"train_on_what"}, " in args"); !known) return fail(std::move(known).error());
@@ -255,7 +270,7 @@ Result<json::object> answer_render_case(const json::value& question, const std::
   const RenderQuestion reader(*object, place);
   auto known = reader.check_keys(
       *object,
-      {"id", "kind", "renderer", "renderer_options", "tokenizer", "messages", "response_tokens", "response_text", "args", "expect"}, "");
+      {"id", "kind", "renderer", "renderer_options", "tokenizer", "messages", "tools", "response_tokens", "response_text", "args", "expect"}, "");
   if (!known) return fail(std::move(known).error());
   const auto kind = reader.text(*object, "kind"), name = reader.text(*object, "renderer");
   if (!kind) return fail(kind.error());

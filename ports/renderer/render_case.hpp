@@ -14,7 +14,7 @@ namespace pipestill {
 /// Answers one question. Its keys:
 ///   `kind`              generation_prompt, supervised, supervised_examples, parse_response or properties
 ///   `renderer`          a name, `renderer_options` an object with the members of RendererOptions
-///   `messages`          for all but the last two (message_json.hpp)
+///   `messages`          for all but the last two (message_json.hpp); `tools`, if given, are declared before them (tools.hpp)
 ///   `response_tokens`   for parse_response, or `response_text`, which is encoded first
 ///   `args`              `role`, `prefill` of a prompt; `train_on_what` of examples
 /// `id`, `tokenizer` and `expect` are for the asker and ignored. The answer by kind, with tokens as ids and texts decoded from them:

@@ -12,6 +12,7 @@
 #include "ports/renderer/qwen3.hpp"
 #include "ports/renderer/role_colon.hpp"
 #include "ports/renderer/role_tokens.hpp"
+#include "ports/renderer/tools.hpp"
 
 namespace pipestill {
 namespace {
@@ -97,6 +98,11 @@ const char* name_of(Termination termination) {
       break;
   }
   return "malformed";
+}
+
+Result<std::vector<Message>> Renderer::tools_prefix(const std::vector<ToolSpec>&, const std::string&) const {
+  return fail(ErrorCode::invalid_input, "the renderer " + name() + " has no way to tell a model of tools; leave `tools` out, or take a format that has one: " +
+                                            "qwen3, deepseekv3, gpt_oss or kimi_k2");
 }
 
 Result<std::vector<SupervisedExample>> Renderer::build_supervised_examples(const std::vector<Message>& messages,

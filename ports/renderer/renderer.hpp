@@ -13,6 +13,8 @@
 
 namespace pipestill {
 
+struct ToolSpec;  // tools.hpp
+
 /// Which tokens of a supervised example have weight 1 (names as in tinker-cookbook). A turn is what follows the last user message.
 enum class TrainOnWhat {
   last_assistant_message,        ///< the last message's output, if it is the assistant's
@@ -77,6 +79,10 @@ class Renderer {
   /// produced it (has_extension_property()), else one an answer. By default the one of build_supervised_example().
   [[nodiscard]] virtual Result<std::vector<SupervisedExample>> build_supervised_examples(
       const std::vector<Message>& messages, TrainOnWhat train_on = TrainOnWhat::last_assistant_turn) const;
+  /// The messages that a conversation begins with which declares `tools`, of which there is at least one, and says `system_prompt`, where it is not empty
+  /// (create_conversation_prefix_with_tools in tinker-cookbook; with_tools() in tools.hpp applies it). By default
+  /// ErrorCode::invalid_input: the format has no way to declare tools.
+  [[nodiscard]] virtual Result<std::vector<Message>> tools_prefix(const std::vector<ToolSpec>& tools, const std::string& system_prompt) const;
   [[nodiscard]] virtual Stop stop_sequences() const = 0;
   [[nodiscard]] virtual Result<ParsedResponse> parse_response(const std::vector<Token>& tokens) const = 0;
   [[nodiscard]] virtual std::string name() const = 0;
