@@ -16,7 +16,7 @@ start() {
   local tries=0
   until [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$pipestill")" ] || [ $((++tries)) -gt 1000 ]; do :; done
 }
-# expect_stop MOST_MS: after the signal
+# expect_stop MOST_MS: after the signal. Far below what a run that overhears it would take, and far above what a stop takes, for busy machines.
 expect_stop() {
   local status=0 took
   while kill -0 "$pid" 2>/dev/null; do
@@ -46,7 +46,7 @@ start graceful recipe.json "${patient[@]}" --depth 4 --set teacher.latency.distr
 wait_for 20 has_steps 4
 before=$(wc -l <graceful/metrics.jsonl)
 interrupt
-expect_stop 2300
+expect_stop 4500
 expect_stopped_run
 steps=$(json_value graceful/summary.json steps)
 [ "$steps" -gt "$before" ] || fail "graceful: nothing that was in flight finished: $before steps before the signal, $steps after"
@@ -67,7 +67,7 @@ start cut recipe.json "${patient[@]}" "${slow[@]}" --set engine.stop_grace=1
 wait_for 20 test -e cut/metrics.jsonl
 sleep 0.3
 interrupt
-expect_stop 3000
+expect_stop 10000
 [ $stopped_after -ge 900 ] || fail "cut: stopped after $stopped_after ms, before its grace was over"
 expect_stopped_run
 expect_equal "cut: steps" 0 "$(json_value cut/summary.json steps)"
@@ -77,7 +77,7 @@ start terminated recipe.json "${patient[@]}" "${slow[@]}" --set engine.stop_grac
 wait_for 20 test -e terminated/metrics.jsonl
 sleep 0.3
 interrupt TERM
-expect_stop 2000
+expect_stop 10000
 expect_stopped_run
 checked "SIGTERM is the same; without grace it took $stopped_after ms"
 
@@ -88,7 +88,7 @@ interrupt
 sleep 0.5
 kill -0 "$pid" 2>/dev/null || fail "twice: ended in spite of its grace"
 interrupt
-expect_stop 2000
+expect_stop 10000
 expect_stopped_run
 checked "a second SIGINT cuts at once: $stopped_after ms of 60 s grace"
 
@@ -98,7 +98,7 @@ for delay in 0 0.002 0.004 0.006 0.008 0.01 0.015 0.02 0.03 0.05; do
   start "early-$delay" recipe.json "${patient[@]}" --set teacher.latency.mean_ms=60000 --set teacher.latency.distribution=fixed --set engine.stop_grace=0.2
   sleep $delay
   interrupt
-  expect_stop 2500
+  expect_stop 10000
   if [ -e "$run" ]; then
     expect_run "$run" stopped 0
     expect_no_parts
@@ -114,7 +114,7 @@ if [ "$with_torch" != OFF ]; then
   start embedded "$example" "${example_data[@]}" --set evaluation.limit=20 --set engine.stop_grace=1
   wait_for 60 has_steps 2
   interrupt
-  expect_stop 3000
+  expect_stop 15000
   expect_stopped_run
   expect_file embedded/model/model.safetensors
   expect_exit 0 "$pipestill" eval --model embedded/model --data "$scratch/data/test.jsonl" --limit 5 --json
@@ -123,7 +123,7 @@ if [ "$with_torch" != OFF ]; then
   start embedded-early "$example" "${example_data[@]}" --set evaluation.limit=20 --set engine.stop_grace=1
   sleep 0.1
   interrupt
-  expect_stop 3000
+  expect_stop 15000
   if [ -e "$run" ]; then expect_run "$run" stopped 0; fi
   checked "an embedded run before its first step: 130 after $stopped_after ms"
 fi
