@@ -125,6 +125,15 @@ if [ "$with_torch" != OFF ]; then
   cp -r "$source_dir/examples/tasks/teacher" corrupted
   printf '{"hidden_size": ' >corrupted/config.json
   with_teacher "$scratch/corrupted" corrupted/config.json
+  cp -r "$source_dir/examples/tasks/teacher" stranger
+  sed 's/abcdef/bacdef/' "$source_dir/examples/tasks/teacher/chars.json" >stranger/chars.json
+  cmp -s stranger/chars.json "$source_dir/examples/tasks/teacher/chars.json" && fail "the test did not change the vocabulary"
+  with_teacher "$scratch/stranger" teacher.teacher_model "$scratch/stranger" student.tokenizer "must have the same tokenizer"
+  printf '{' >stranger/chars.json
+  with_teacher "$scratch/stranger" teacher.teacher_model "cannot be compared" stranger/chars.json
+  rm stranger/chars.json
+  expect_exit 0 "${embedded[@]}" --set "teacher.teacher_model=$scratch/stranger" --set training.max_steps=1
+  rm -rf out
   printf '{}' >corrupted/config.json
   with_teacher "$scratch/corrupted" corrupted/config.json
   refused "on-policy" '"torch"' -- "${embedded[@]}" --set method=on_policy

@@ -580,6 +580,47 @@ TEST_CASE("a mix ends in the same weights whatever the schedule, and is a run of
   CHECK(run_mix(recipe_of_mix(2, 3, 1, 1), graph::Executor::small) != digest);
 }
 
+TEST_CASE("a teacher with another tokenizer than the student's is refused before anything is opened, by every method that has a teacher") {
+  /// Says what tokenizer its model has.
+  class KnownTokenizer final : public SamplingClient {
+   public:
+    KnownTokenizer(std::shared_ptr<SamplingClient> inner, Result<std::optional<std::string>> fingerprint)
+        : inner_(std::move(inner)), fingerprint_(std::move(fingerprint)) {}
+    void start_session(ModelRef model, std::stop_token stop, Completion<std::unique_ptr<SamplingSession>> done) override {
+      inner_->start_session(std::move(model), stop, std::move(done));
+    }
+    Result<std::optional<std::string>> tokenizer_fingerprint(const ModelRef&) const override { return fingerprint_; }
+    SamplingCapabilities capabilities() const override { return inner_->capabilities(); }
+
+   private:
+    std::shared_ptr<SamplingClient> inner_;
+    Result<std::optional<std::string>> fingerprint_;
+  };
+  const auto students = (*Tokenizer::load("bytes"))->fingerprint();
+  for (const std::string method : {"off_policy", "on_policy"}) {
+    const auto outcome = [&](Result<std::optional<std::string>> fingerprint, int opened) {
+      Run run{.method = method, .is_simulated_time = false};
+      run.sets.push_back("teacher.teacher_model=big");
+      run.teacher.counters = run.teachers;
+      run.ports.teacher = std::make_shared<KnownTokenizer>(std::make_shared<SimulatedSamplingClient>(run.teacher, real_time()), std::move(fingerprint));
+      auto summary = run();
+      run.check_closed(opened, opened);
+      return summary;
+    };
+    digest_of(outcome(std::optional(students), 1));
+    digest_of(outcome(std::nullopt, 1));
+    const auto strange = outcome(std::optional<std::string>("5ea"), 0);
+    REQUIRE(strange.failure);
+    CHECK(strange.failure->error.code == ErrorCode::invalid_input);
+    CHECK(strange.failure->error.message ==
+          "teacher.teacher_model: the tokenizer of big has the fingerprint 5ea, and the student's, student.tokenizer bytes, " + students + ": method " +
+              method + " shares tokens between the two, so they must have the same tokenizer");
+    const auto broken = outcome(fail(ErrorCode::invalid_input, "chars.json is damaged"), 0);
+    REQUIRE(broken.failure);
+    CHECK(broken.failure->error.message.find("cannot be compared with the student's: chars.json is damaged") != std::string::npos);
+  }
+}
+
 TEST_CASE("what a row's messages hold reaches the renderer, and what it cannot write is an error with the row's place") {
   namespace json = boost::json;
   const auto failure_of = [](const std::string& method, const char* answer) {
