@@ -81,7 +81,7 @@ failed 2 batch_source 7 7 "$pipestill" run recipe.json --set dataset.path=broken
 expect_sentence broken.jsonl:30:
 expect_exit 0 "$pipestill" run recipe.json --out skipped --set dataset.path=broken.jsonl --set dataset.shuffle=false --set dataset.on_bad_row=skip
 expect_run skipped finished 20
-expect_text "$stderr" "skipped $scratch/broken.jsonl:30:2: unexpected h in JSON"
+expect_text "$stderr" "skipped $scratch/broken.jsonl:30:1: unexpected t in JSON"
 expect_equal "dropped.bad, of two epochs" 2 "$(json_value skipped/summary.json dropped.bad)"
 checked "with dataset.on_bad_row skip the same run finishes, and tells the row"
 rm -rf out
