@@ -144,14 +144,16 @@ Result<Message> message_from_json(const json::value& value, const std::string& p
   auto role = reader->needed_text("role");
   if (!role) return fail(std::move(role).error());
   message.role = *std::move(role);
-  const auto* content = reader->find("content");
-  if (!content) return fail(ErrorCode::invalid_input, reader->place("content") + " is missing; a string or a list of parts is needed");
-  auto said = read_content(*content, reader->place("content"));
-  if (!said) return fail(std::move(said).error());
-  message.content = *std::move(said);
   if (const auto* calls = reader->find("tool_calls")) {
     auto read = read_list(*calls, reader->place("tool_calls"), kMaxMessageElements, message.tool_calls, read_tool_call);
     if (!read) return fail(std::move(read).error());
+  }
+  if (const auto* content = reader->find("content")) {
+    auto said = read_content(*content, reader->place("content"));
+    if (!said) return fail(std::move(said).error());
+    message.content = *std::move(said);
+  } else if (message.tool_calls.empty()) {
+    return fail(ErrorCode::invalid_input, reader->place("content") + " is missing; a string or a list of parts is needed");
   }
   if (const auto* calls = reader->find("unparsed_tool_calls")) {
     auto read = read_list(*calls, reader->place("unparsed_tool_calls"), kMaxMessageElements, message.unparsed_tool_calls, read_unparsed);

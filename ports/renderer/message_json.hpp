@@ -18,9 +18,10 @@ inline constexpr std::size_t kMaxMessageElements = 1'000;  ///< parts, tool call
 enum class OtherKeys { refuse, ignore };
 
 /// Reads strictly. Keys: `role` and `content`, which a message must have, `tool_calls`, `unparsed_tool_calls`, `trainable`, `tool_call_id`
-/// and `name`; null stands for a missing one of the last five. `content` is a string or a list of {"type":"text","text"} and
-/// {"type":"thinking","thinking"}; a tool call is {"type":"function","id","function":{"name","arguments"}}, whose arguments are JSON text
-/// in a string. Anything else is ErrorCode::invalid_input: one sentence that begins with `place` and the path in it.
+/// and `name`; null stands for a missing one of the last five, and beside tool calls for the empty content. `content` is a string or a list
+/// of {"type":"text","text"} and {"type":"thinking","thinking"}; a tool call is {"type":"function","id","function":{"name","arguments"}},
+/// whose arguments are JSON text in a string. Anything else is ErrorCode::invalid_input: one sentence that begins with `place` and the path
+/// in it.
 [[nodiscard]] Result<Message> message_from_json(const boost::json::value& value, const std::string& place,
                                                 OtherKeys other_keys = OtherKeys::refuse);
 /// A list of them.
