@@ -1,7 +1,6 @@
 #include "nodes/batch_bytes.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <variant>
 
 namespace pipestill {
@@ -22,14 +21,15 @@ std::uint64_t text_bytes(const Row& row) {
   return bytes;
 }
 
-/// No tokenizer makes more tokens than there are bytes.
-std::uint64_t most_prompt_tokens(const Recipe& recipe, const Row& row) {
+/// No tokenizer makes more tokens than there are bytes. max_prompt_tokens shortens the last user message alone; what it saves there is not
+/// counted on, for the text that is left may be written in more tokens than it was cut from.
+std::uint64_t most_prompt_tokens(const Row& row) {
   std::uint64_t tokens = kTokensBefore;
   for (const auto& message : row.conversation) {
     tokens += kTokensAroundMessage + text_bytes(message);
     for (const auto& call : message.tool_calls) tokens += kTokensAroundCall + kMostJsonGrowth * (call.name.size() + call.arguments.size());
   }
-  return std::min<std::uint64_t>(tokens, recipe.dataset.max_prompt_tokens.value_or(std::numeric_limits<std::size_t>::max()));
+  return tokens;
 }
 
 }  // namespace
@@ -39,7 +39,7 @@ std::uint64_t most_bytes(const Recipe& recipe, const PromptBatch& batch) {
   for (const auto& row : batch.rows) {
     bytes += sizeof(SampledRow) + text_bytes(row);
     if (row.dropped) continue;
-    const auto prompt = most_prompt_tokens(recipe, row);
+    const auto prompt = most_prompt_tokens(row);
     const auto answer = recipe.teacher ? static_cast<std::uint64_t>(recipe.teacher->max_tokens) : 0;
     bytes += prompt * sizeof(Token) + answer * kAnswerToken + std::min<std::uint64_t>(prompt + answer, recipe.training.max_length) * kDatumPosition;
   }

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <string_view>
 
+#include "nodes/model_path.hpp"
+#include "ports/printable.hpp"
+
 namespace pipestill {
 namespace {
 
@@ -32,6 +35,18 @@ Result<void> check_teacher(const Recipe& recipe, const SamplingCapabilities& tea
                     "\" cannot score given tokens, which method on_policy needs; method off_policy would do without");
   }
   return {};
+}
+
+Result<void> check_shared_tokens(const Recipe& recipe, const SamplingClient& teacher, const Tokenizer& students) {
+  const auto own = teacher.tokenizer_fingerprint(teacher_model(recipe));
+  if (!own) {
+    return fail(own.error().code, "teacher.teacher_model: its tokenizer cannot be compared with the student's: " + own.error().message);
+  }
+  if (!*own || **own == students.fingerprint()) return {};
+  return fail(ErrorCode::invalid_input, "teacher.teacher_model: the tokenizer of " + printable(recipe.teacher->teacher_model) + " has the fingerprint " + **own +
+                                            ", and the student's, student.tokenizer " + printable(recipe.student.tokenizer) + ", " + students.fingerprint() +
+                                            ": method " + std::string(to_string(recipe.method)) +
+                                            " shares tokens between the two, so they must have the same tokenizer");
 }
 
 Result<void> check_student(const Recipe& recipe, const TrainingCapabilities& student) {

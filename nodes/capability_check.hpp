@@ -6,12 +6,16 @@
 
 #include "nodes/recipe.hpp"
 #include "ports/sampling/sampling_client.hpp"
+#include "ports/tokenizer/tokenizer.hpp"
 #include "ports/training/training_client.hpp"
 
 namespace pipestill {
 
 /// Errors are ErrorCode::invalid_input and name the recipe's key, what is missing, and what would be accepted.
 [[nodiscard]] Result<void> check_teacher(const Recipe& recipe, const SamplingCapabilities& teacher);
+/// In every method that has a teacher the two share tokens: the teacher reads prompts in the student's, and its answers, or those that it
+/// scores, are trained on as they are. So its own tokenizer must be the student's, by fingerprint, where its client knows it.
+[[nodiscard]] Result<void> check_shared_tokens(const Recipe& recipe, const SamplingClient& teacher, const Tokenizer& students);
 [[nodiscard]] Result<void> check_student(const Recipe& recipe, const TrainingCapabilities& student);
 
 /// Why the same recipe may give other bytes next time; empty: it will not, on the same machine and libraries. Without a teacher:

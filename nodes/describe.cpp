@@ -93,7 +93,7 @@ Description describe_batch_source() {
                    {.name = "dataset.max_prompt_tokens",
                     .type = Type::integer,
                     .default_value = "null",
-                    .help = "longer prompts are truncated to this many tokens; null: none is",
+                    .help = "the last user message keeps at most this many of its tokens; null: all",
                     .is_nullable = true,
                     .minimum = 1},
                    row_policy("dataset.on_bad_row", R"("fail")", "a row that gives no prompt (supervised: no target) ends the run, or is skipped: it keeps its place in its batch, which trains on one row less, and is counted as dropped.bad",

@@ -375,6 +375,7 @@ Result<RunPlan> plan_run(const Recipe& recipe, const DistillationPorts& ports) {
     teacher = ports.teacher->capabilities();
     if (auto able = check_teacher(recipe, *teacher); !able) return fail(std::move(able.error()));
     if (auto sound = ports.teacher->check(teacher_model(recipe)); !sound) return fail(in_section("teacher.teacher_model", std::move(sound.error())));
+    if (auto same = check_shared_tokens(recipe, *ports.teacher, *ports.tokenizer); !same) return fail(std::move(same.error()));
   }
   const auto student = ports.student->capabilities();
   if (auto able = check_student(recipe, student); !able) return fail(std::move(able.error()));

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <span>
+#include <string>
 #include <utility>
+#include <variant>
+#include <vector>
 
 namespace pipestill {
 
@@ -17,13 +20,24 @@ Result<void> PromptRenderer::truncate(Row& row) const {
   const auto last = std::find_if(row.conversation.rbegin(), row.conversation.rend(), [](const Message& m) { return m.role == "user"; });
   if (last == row.conversation.rend()) return {};
   const auto* content = last->content.if_text();
-  if (!content) return fail(at_row(row, {ErrorCode::invalid_input, "max_prompt_tokens shortens a text, and the last user message is a list of parts"}));
+  const auto* parts = last->content.if_parts();
+  if (parts && parts->size() == 1) {
+    if (const auto* part = std::get_if<TextPart>(&parts->front())) content = &part->text;
+  }
+  if (!content) {
+    return fail(at_row(row, {ErrorCode::invalid_input, "max_prompt_tokens shortens a text, and the last user message is a list of " +
+                                                           std::to_string(parts->size()) + (parts->size() == 1 ? " part of another kind" : " parts")}));
+  }
   const auto tokens = tokenizer->encode(*content, SpecialText::recognise);
   if (!tokens) return fail(at_row(row, tokens.error()));
   if (tokens->size() <= *max_prompt_tokens) return {};
   auto text = tokenizer->decode(std::span(*tokens).first(*max_prompt_tokens));
   if (!text) return fail(at_row(row, std::move(text.error())));
-  last->content = *std::move(text);
+  if (parts) {
+    last->content = std::vector<ContentPart>{TextPart{*std::move(text)}};
+  } else {
+    last->content = *std::move(text);
+  }
   return {};
 }
 

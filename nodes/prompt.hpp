@@ -20,7 +20,8 @@ struct PromptRenderer {
   /// Truncates the conversation in the row itself. An error names the row.
   [[nodiscard]] Result<ModelInput> render(Row& row) const;
   /// Only the truncation: the text becomes decode(first max_prompt_tokens tokens of encode(text)), without added special tokens: as the
-  /// Elixir library does it, where tinker-cookbook counts a bos token and leaves its text in the message. A list of parts is refused.
+  /// Elixir library does it, where tinker-cookbook counts a bos token and leaves its text in the message. A list of one text part is
+  /// shortened like a text; another list is refused.
   [[nodiscard]] Result<void> truncate(Row& row) const;
 };
 

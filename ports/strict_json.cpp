@@ -35,6 +35,7 @@ struct StrictHandler {
   json::value root;
   std::string text;  ///< pieces of the string or key being read
   std::string refusal;
+  bool rounds_numbers = false;  ///< instead of refusing those that it cannot hold
 
   [[nodiscard]] std::string path() const {
     std::string path;
@@ -97,7 +98,8 @@ struct StrictHandler {
   bool on_number_part(json::string_view, json::error_code&) { return true; }
   bool on_int64(std::int64_t number, json::string_view, json::error_code&) { return add(number); }
   bool on_uint64(std::uint64_t number, json::string_view, json::error_code&) { return add(number); }
-  bool on_double(double, json::string_view digits, json::error_code& ec) {
+  bool on_double(double nearest, json::string_view digits, json::error_code& ec) {
+    if (rounds_numbers) return add(nearest);
     const std::string shown(digits);
     if (shown.find_first_of(".eE") == std::string::npos) {
       return refuse("the integer " + printable(shown) + " does not fit in 64 bits; where the key takes a larger one, write it as a string", ec);
@@ -115,19 +117,19 @@ struct StrictHandler {
   bool on_comment(json::string_view, json::error_code&) { return true; }
 };
 
-/// `:line:column` of the byte at `offset`; columns count characters, not bytes.
-std::string place(std::string_view text, std::size_t offset) {
+/// `:line:column` of the byte at `offset`, where the text begins with line `first`; columns count characters, not bytes.
+std::string place(std::string_view text, std::size_t offset, std::uint64_t first) {
   const auto before = text.substr(0, offset);
   const auto line_begin = before.rfind('\n') + 1;  // npos + 1 is 0
   const auto is_first_byte = [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; };
-  const auto line = 1 + std::count(before.begin(), before.end(), '\n');
+  const auto line = first + static_cast<std::uint64_t>(std::count(before.begin(), before.end(), '\n'));
   const auto column = 1 + std::count_if(before.begin() + static_cast<std::ptrdiff_t>(line_begin), before.end(), is_first_byte);
   return std::string(":").append(std::to_string(line)).append(":").append(std::to_string(column));
 }
 
-std::string explain(const json::error_code& ec, std::string_view rest) {
+std::string explain(const json::error_code& ec, std::string_view rest, std::size_t max_depth) {
   if (ec == json::error::incomplete) return "the JSON text ends too early; a value, bracket or quote is not closed";
-  if (ec == json::error::too_deep) return "more than " + std::to_string(kMaxJsonDepth) + " levels of brackets";
+  if (ec == json::error::too_deep) return "more than " + std::to_string(max_depth) + " levels of brackets";
   if (ec == json::error::exponent_overflow) return "a number is too large for a double";
   const char c = rest.empty() ? '\0' : rest.front();
   if (c == '}' || c == ']') return std::string("unexpected ") + c + " (JSON has no comma behind the last element)";
@@ -138,25 +140,35 @@ std::string explain(const json::error_code& ec, std::string_view rest) {
                               : "a character that cannot stand here, or that is not valid UTF-8";
 }
 
+Result<json::value> parse_within(std::string_view text, const std::string& name, const JsonLineOptions& limits, bool rounds_numbers) {
+  if (text.size() > limits.max_bytes) {
+    return fail(ErrorCode::invalid_input,
+                name + ": " + std::to_string(text.size()) + " bytes of JSON; at most " + std::to_string(limits.max_bytes) + " are read");
+  }
+  json::parse_options options;
+  options.max_depth = limits.max_depth;
+  json::basic_parser<StrictHandler> parser(options);
+  auto& handler = parser.handler();
+  handler.rounds_numbers = rounds_numbers;
+  json::error_code ec;
+  const auto offset = parser.write_some(false, text.data(), text.size(), ec);
+  const auto refuse = [&](const std::string& why) {
+    return fail(ErrorCode::invalid_input, name + place(text, offset, limits.line) + ": " + why);
+  };
+  if (!handler.refusal.empty()) return refuse(handler.refusal);
+  if (ec) return refuse(explain(ec, text.substr(offset), limits.max_depth));
+  if (offset < text.size()) return refuse("text behind the end of the JSON value");
+  return std::move(handler.root);
+}
+
 }  // namespace
 
 Result<json::value> parse_strict_json(std::string_view text, const std::string& name, std::size_t max_bytes) {
-  if (text.size() > max_bytes) {
-    return fail(ErrorCode::invalid_input,
-                name + ": " + std::to_string(text.size()) + " bytes of JSON; at most " + std::to_string(max_bytes) + " are read");
-  }
-  json::parse_options options;
-  options.max_depth = kMaxJsonDepth;
-  json::basic_parser<StrictHandler> parser(options);
-  json::error_code ec;
-  const auto offset = parser.write_some(false, text.data(), text.size(), ec);
-  auto& handler = parser.handler();
-  if (!handler.refusal.empty()) return fail(ErrorCode::invalid_input, name + place(text, offset) + ": " + handler.refusal);
-  if (ec) return fail(ErrorCode::invalid_input, name + place(text, offset) + ": " + explain(ec, text.substr(offset)));
-  if (offset < text.size()) {
-    return fail(ErrorCode::invalid_input, name + place(text, offset) + ": text behind the end of the JSON value");
-  }
-  return std::move(handler.root);
+  return parse_within(text, name, {.max_bytes = max_bytes}, false);
+}
+
+Result<json::value> parse_strict_json_line(std::string_view text, const std::string& name, const JsonLineOptions& options) {
+  return parse_within(text, name, options, true);
 }
 
 }  // namespace pipestill

@@ -2,6 +2,7 @@
 // Strict JSON: what files that people write or hand on are read with. It refuses what a lenient reader would settle without a word.
 #include <boost/json/value.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -18,5 +19,13 @@ inline constexpr std::size_t kMaxJsonDepth = 32;
 /// refused unread. Decimal fractions are rounded correctly, which Boost.JSON's own parser does not promise.
 [[nodiscard]] Result<boost::json::value> parse_strict_json(std::string_view text, const std::string& name,
                                                            std::size_t max_bytes = kMaxJsonBytes);
+
+/// The same for a line of a file that holds a value a line. Lines come from other programs, which write numbers of any size: one that fits
+/// neither 64 bits nor a double becomes the nearest double, or an infinity.
+struct JsonLineOptions {
+  std::uint64_t line = 1;  ///< its number in the file, for error texts
+  std::size_t max_bytes = kMaxJsonBytes, max_depth = kMaxJsonDepth;
+};
+[[nodiscard]] Result<boost::json::value> parse_strict_json_line(std::string_view text, const std::string& name, const JsonLineOptions& options);
 
 }  // namespace pipestill

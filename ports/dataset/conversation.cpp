@@ -1,9 +1,10 @@
 #include "ports/dataset/conversation.hpp"
 
-#include <boost/json/array.hpp>
 #include <boost/json/value.hpp>
 #include <string>
 #include <utility>
+
+#include "ports/renderer/message_json.hpp"
 
 namespace pipestill {
 namespace {
@@ -17,34 +18,21 @@ const json::string* string_at(const json::object& object, json::string_view key)
   return value ? value->if_string() : nullptr;
 }
 
-const json::string* text_content(const json::object& message) {
-  if (const auto* text = string_at(message, "content")) return text;
-  const json::value* content = message.if_contains("content");
-  const json::array* parts = content ? content->if_array() : nullptr;
-  if (!parts || parts->size() != 1 || !parts->front().is_object()) return nullptr;
-  const json::object& part = parts->front().get_object();
-  const auto* type = string_at(part, "type");
-  return type && *type == "text" ? string_at(part, "text") : nullptr;
+const json::value* message_list(const DatasetRow& row) {
+  const json::value* value = row.fields.if_contains("messages");
+  return value && value->is_array() ? value : nullptr;
 }
 
-Result<std::vector<Message>> messages_of(const json::array& list, const DatasetRow& row) {
-  std::vector<Message> messages;
-  for (std::size_t i = 0; i < list.size(); ++i) {
-    const std::string place = row.where + ": messages[" + std::to_string(i) + "]";
-    const json::object* message = list[i].if_object();
-    if (!message) return fail(ErrorCode::invalid_input, place + " is not an object with `role` and `content`");
-    const auto* role = string_at(*message, "role");
-    if (!role) return fail(ErrorCode::invalid_input, place + ".role is missing or not a string");
-    const auto* content = text_content(*message);
-    if (!content) return fail(ErrorCode::invalid_input, place + ".content is neither a string nor a list of one text part");
-    messages.push_back({text_of(*role), text_of(*content)});
+/// Datasets keep notes of their own in a message as in a row. A tool's keys mean nothing to a format elsewhere.
+Result<std::vector<Message>> messages_of(const json::value& list, const DatasetRow& row) {
+  auto messages = messages_from_json(list, row.where + ": messages", OtherKeys::ignore);
+  if (!messages) return messages;
+  for (auto& message : *messages) {
+    if (message.role == "tool") continue;
+    message.name.reset();
+    message.tool_call_id.reset();
   }
   return messages;
-}
-
-const json::array* message_list(const DatasetRow& row) {
-  const json::value* value = row.fields.if_contains("messages");
-  return value ? value->if_array() : nullptr;
 }
 
 const json::string* prompt_text(const json::object& fields) {
@@ -62,7 +50,12 @@ const json::string* prompt_text(const json::object& fields) {
 }  // namespace
 
 Result<std::vector<Message>> prompt_conversation(const DatasetRow& row) {
-  if (const auto* list = message_list(row)) return messages_of(*list, row);
+  if (const auto* list = message_list(row)) {
+    auto messages = messages_of(*list, row);
+    if (!messages) return messages;
+    for (auto& message : *messages) message.trainable.reset();  // nobody is trained on a prompt
+    return messages;
+  }
   if (const auto* text = prompt_text(row.fields)) return std::vector<Message>{{"user", text_of(*text)}};
   return fail(ErrorCode::invalid_input, row.where +
                                             ": no conversation; expected a list `messages`, or a string `prompt`, `instruction`, `input`, "

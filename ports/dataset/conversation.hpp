@@ -10,11 +10,13 @@ namespace pipestill {
 
 /// The conversation that a model is to continue: `messages` if it is a list, else one user message with the first string among `prompt`,
 /// `instruction`, `input`, `text`, `input.problem`, `input.question`. An empty list and an empty string count; other types do not.
-/// A message's content is a string, or a list of exactly one part of type "text"; keys other than role and content are ignored.
-/// A row with none of these, or with a message of another form, is ErrorCode::invalid_input with the row's place.
+/// Messages are read by messages_from_json(), but for keys that it does not know, which are ignored like a row's: content may be parts with
+/// thinking among them, and tool calls are kept. `name` and `tool_call_id` count on a tool's message alone, `trainable` not in a prompt.
+/// A row with none of these, or with a message of another form, is ErrorCode::invalid_input with the row's place and the path in it.
 [[nodiscard]] Result<std::vector<Message>> prompt_conversation(const DatasetRow& row);
 
-/// The conversation that a student learns from: `messages`, of which the last is the assistant's and is the target.
+/// The conversation that a student learns from: `messages`, of which the last is the assistant's and is the target. Keeps `trainable`, which
+/// renderers take with TrainOnWhat::customized and refuse with another mode.
 [[nodiscard]] Result<std::vector<Message>> supervised_conversation(const DatasetRow& row);
 
 }  // namespace pipestill

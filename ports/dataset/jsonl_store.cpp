@@ -1,8 +1,10 @@
 #include "ports/dataset/jsonl_store.hpp"
 
 #include <algorithm>
-#include <boost/json/parser.hpp>
+#include <boost/json/value.hpp>
 #include <utility>
+
+#include "ports/strict_json.hpp"
 
 namespace pipestill {
 namespace {
@@ -62,21 +64,10 @@ Result<DatasetRow> JsonlStore::row(std::uint64_t index) {
   if (index >= size()) return fail(ErrorCode::internal, path_.string() + " has no row " + std::to_string(index));
   auto line = read_line(index);
   if (!line) return fail(std::move(line).error());
-  boost::json::parse_options options;
-  options.max_depth = max_depth_;
-  boost::json::parser parser({}, options);
-  boost::json::error_code ec;
-  const std::size_t parsed = parser.write_some(line->data(), line->size(), ec);
-  if (!ec && parsed < line->size()) ec = boost::json::error::extra_data;
-  if (ec == boost::json::error::too_deep) {
-    return fail(ErrorCode::invalid_input,
-                where(index) + ": the row nests deeper than the " + std::to_string(max_depth_) + " levels that a row may have");
-  }
-  if (ec)
-    return fail(ErrorCode::invalid_input, where(index) + ": not JSON in UTF-8: " + ec.message() + " at byte " + std::to_string(parsed + 1));
-  boost::json::value value = parser.release();
-  if (!value.is_object()) return fail(ErrorCode::invalid_input, where(index) + ": a row is a JSON object, not " + kind_name(value.kind()));
-  return DatasetRow{std::move(value.get_object()), where(index)};
+  auto value = parse_strict_json_line(*line, path_.string(), {.line = lines_.index.line(index), .max_bytes = max_row_bytes_, .max_depth = max_depth_});
+  if (!value) return fail(std::move(value).error());
+  if (!value->is_object()) return fail(ErrorCode::invalid_input, where(index) + ": a row is a JSON object, not " + kind_name(value->kind()));
+  return DatasetRow{std::move(value->get_object()), where(index)};
 }
 
 }  // namespace pipestill

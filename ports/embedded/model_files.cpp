@@ -6,6 +6,7 @@
 
 #include "ports/embedded/model_layout.hpp"
 #include "ports/embedded/safetensors.hpp"
+#include "ports/tokenizer/tokenizer.hpp"
 
 namespace fs = std::filesystem;
 
@@ -64,6 +65,18 @@ Result<void> check_model(const ModelRef& model, bool may_be_fresh) {
   const auto shards = open_checkpoint(*files->weights);
   if (!shards) return fail(shards.error());
   return check_tensors(*shards, make_layout(files->config));
+}
+
+Result<std::optional<std::string>> tokenizer_fingerprint(const ModelRef& model) {
+  std::error_code ignored;
+  const fs::path directory = model.model;
+  if (!fs::is_directory(directory, ignored)) return std::nullopt;
+  auto tokenizer = Tokenizer::load(model.model);
+  if (tokenizer) return (*tokenizer)->fingerprint();
+  for (const auto* file : {"tokenizer.json", "chars.json", "bytes.json"}) {
+    if (fs::exists(directory / file, ignored)) return fail(std::move(tokenizer).error());
+  }
+  return std::nullopt;
 }
 
 }  // namespace pipestill::embedded

@@ -2,6 +2,7 @@
 // What a ModelRef means to the embedded models. Needs no libtorch.
 #include <filesystem>
 #include <optional>
+#include <string>
 
 #include "graph/base/error.hpp"
 #include "ports/embedded/model_config.hpp"
@@ -21,5 +22,8 @@ struct ModelFiles {
 
 /// The same, and the names, types and shapes in the weights' header against the configuration; reads no weights.
 [[nodiscard]] Result<void> check_model(const ModelRef& model, bool may_be_fresh);
+
+/// Of the tokenizer that lies in the model's directory; empty if none does. One that cannot be read is ErrorCode::invalid_input.
+[[nodiscard]] Result<std::optional<std::string>> tokenizer_fingerprint(const ModelRef& model);
 
 }  // namespace pipestill::embedded

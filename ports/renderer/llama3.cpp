@@ -11,7 +11,7 @@ Result<std::shared_ptr<const Renderer>> Llama3Renderer::make(std::shared_ptr<con
   return std::shared_ptr<const Renderer>(new Llama3Renderer(std::move(tokenizer), *bos, *end));
 }
 
-Description Llama3Renderer::describe() { return {.name = "llama3", .summary = "Llama 3's chat format, without its template's dates"}; }
+Description Llama3Renderer::describe() { return {.name = "llama3", .summary = "Llama 3's chat format, without its template's dates; leaves tool calls out"}; }
 
 Result<RenderedMessage> Llama3Renderer::render(const Message& message, const RenderContext&) const {
   const auto content = plain_text_of(message, name());

@@ -20,9 +20,11 @@ std::string text_in(const json::value& value) {
 /// An object, its place in the document, and what of it may be there.
 class ObjectReader {
  public:
-  static Result<ObjectReader> open(const json::value& value, std::string place, std::initializer_list<std::string_view> keys) {
+  static Result<ObjectReader> open(const json::value& value, std::string place, std::initializer_list<std::string_view> keys,
+                                   OtherKeys other_keys = OtherKeys::refuse) {
     const auto* object = value.if_object();
     if (!object) return fail(ErrorCode::invalid_input, place + " is not an object");
+    if (other_keys == OtherKeys::ignore) return ObjectReader(*object, std::move(place));
     for (const auto& member : *object) {
       const std::string_view key(member.key().data(), member.key().size());
       if (std::ranges::find(keys, key) != keys.end()) continue;
@@ -134,22 +136,24 @@ Result<UnparsedToolCall> read_unparsed(const json::value& value, const std::stri
 
 }  // namespace
 
-Result<Message> message_from_json(const json::value& value, const std::string& place) {
-  const auto reader =
-      ObjectReader::open(value, place, {"role", "content", "tool_calls", "unparsed_tool_calls", "trainable", "tool_call_id", "name"});
+Result<Message> message_from_json(const json::value& value, const std::string& place, OtherKeys other_keys) {
+  const auto reader = ObjectReader::open(
+      value, place, {"role", "content", "tool_calls", "unparsed_tool_calls", "trainable", "tool_call_id", "name"}, other_keys);
   if (!reader) return fail(reader.error());
   Message message;
   auto role = reader->needed_text("role");
   if (!role) return fail(std::move(role).error());
   message.role = *std::move(role);
-  const auto* content = reader->find("content");
-  if (!content) return fail(ErrorCode::invalid_input, reader->place("content") + " is missing; a string or a list of parts is needed");
-  auto said = read_content(*content, reader->place("content"));
-  if (!said) return fail(std::move(said).error());
-  message.content = *std::move(said);
   if (const auto* calls = reader->find("tool_calls")) {
     auto read = read_list(*calls, reader->place("tool_calls"), kMaxMessageElements, message.tool_calls, read_tool_call);
     if (!read) return fail(std::move(read).error());
+  }
+  if (const auto* content = reader->find("content")) {
+    auto said = read_content(*content, reader->place("content"));
+    if (!said) return fail(std::move(said).error());
+    message.content = *std::move(said);
+  } else if (message.tool_calls.empty()) {
+    return fail(ErrorCode::invalid_input, reader->place("content") + " is missing; a string or a list of parts is needed");
   }
   if (const auto* calls = reader->find("unparsed_tool_calls")) {
     auto read = read_list(*calls, reader->place("unparsed_tool_calls"), kMaxMessageElements, message.unparsed_tool_calls, read_unparsed);
@@ -168,9 +172,10 @@ Result<Message> message_from_json(const json::value& value, const std::string& p
   return message;
 }
 
-Result<std::vector<Message>> messages_from_json(const json::value& value, const std::string& place) {
+Result<std::vector<Message>> messages_from_json(const json::value& value, const std::string& place, OtherKeys other_keys) {
   std::vector<Message> messages;
-  if (auto read = read_list(value, place, kMaxMessages, messages, message_from_json); !read) return fail(std::move(read).error());
+  const auto read_one = [other_keys](const json::value& one, const std::string& at) { return message_from_json(one, at, other_keys); };
+  if (auto read = read_list(value, place, kMaxMessages, messages, read_one); !read) return fail(std::move(read).error());
   return messages;
 }
 

@@ -30,7 +30,7 @@ std::size_t count(std::string_view text, std::string_view part) {
 
 Description RoleColonRenderer::describe() {
   return {.name = "role_colon",
-          .summary = "\"User: ...\" and \"Assistant: ...\" in words, for base models; an answer ends at \"\\n\\nUser:\""};
+          .summary = "\"User: ...\" and \"Assistant: ...\" in words, for base models; an answer ends at \"\\n\\nUser:\"; leaves tool calls out"};
 }
 
 RoleColonRenderer::RoleColonRenderer(std::shared_ptr<const Tokenizer> tokenizer) : AssembledRenderer(tokenizer, bos_of(*tokenizer)) {}

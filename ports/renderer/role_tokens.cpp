@@ -21,7 +21,7 @@ RoleTokensRenderer::RoleTokensRenderer(std::shared_ptr<const Tokenizer> tokenize
 
 Description RoleTokensRenderer::describe() {
   return {.name = "role_tokens",
-          .summary = "special tokens <|role|> before each message and <|end|> after an answer, for models with such a vocabulary"};
+          .summary = "special tokens <|role|> before each message and <|end|> after an answer, for models with such a vocabulary; leaves tool calls out"};
 }
 
 Result<RenderedMessage> RoleTokensRenderer::render(const Message& message, const RenderContext&) const {

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -79,6 +80,11 @@ class SamplingClient {
   [[nodiscard]] virtual Result<void> check(const ModelRef& model) const {
     (void)model;
     return {};
+  }
+  /// The fingerprint of the model's own tokenizer (Tokenizer::fingerprint); empty where the client does not know it. Reads files at most.
+  [[nodiscard]] virtual Result<std::optional<std::string>> tokenizer_fingerprint(const ModelRef& model) const {
+    (void)model;
+    return std::nullopt;
   }
   /// Before a session is open; costs nothing.
   [[nodiscard]] virtual SamplingCapabilities capabilities() const = 0;

@@ -30,6 +30,9 @@ class TorchSamplingClient final : public SamplingClient {
     });
   }
   Result<void> check(const ModelRef& model) const override { return embedded::check_model(model, false); }
+  Result<std::optional<std::string>> tokenizer_fingerprint(const ModelRef& model) const override {
+    return embedded::tokenizer_fingerprint(model);
+  }
   SamplingCapabilities capabilities() const override { return embedded::sampling_capabilities(); }
 
  private:

@@ -81,7 +81,7 @@ failed 2 batch_source 7 7 "$pipestill" run recipe.json --set dataset.path=broken
 expect_sentence broken.jsonl:30:
 expect_exit 0 "$pipestill" run recipe.json --out skipped --set dataset.path=broken.jsonl --set dataset.shuffle=false --set dataset.on_bad_row=skip
 expect_run skipped finished 20
-expect_text "$stderr" "skipped $scratch/broken.jsonl:30: not JSON"
+expect_text "$stderr" "skipped $scratch/broken.jsonl:30:1: unexpected t in JSON"
 expect_equal "dropped.bad, of two epochs" 2 "$(json_value skipped/summary.json dropped.bad)"
 checked "with dataset.on_bad_row skip the same run finishes, and tells the row"
 rm -rf out
@@ -125,6 +125,15 @@ if [ "$with_torch" != OFF ]; then
   cp -r "$source_dir/examples/tasks/teacher" corrupted
   printf '{"hidden_size": ' >corrupted/config.json
   with_teacher "$scratch/corrupted" corrupted/config.json
+  cp -r "$source_dir/examples/tasks/teacher" stranger
+  sed 's/abcdef/bacdef/' "$source_dir/examples/tasks/teacher/chars.json" >stranger/chars.json
+  cmp -s stranger/chars.json "$source_dir/examples/tasks/teacher/chars.json" && fail "the test did not change the vocabulary"
+  with_teacher "$scratch/stranger" teacher.teacher_model "$scratch/stranger" student.tokenizer "must have the same tokenizer"
+  printf '{' >stranger/chars.json
+  with_teacher "$scratch/stranger" teacher.teacher_model "cannot be compared" stranger/chars.json
+  rm stranger/chars.json
+  expect_exit 0 "${embedded[@]}" --set "teacher.teacher_model=$scratch/stranger" --set training.max_steps=1
+  rm -rf out
   printf '{}' >corrupted/config.json
   with_teacher "$scratch/corrupted" corrupted/config.json
   refused "on-policy" '"torch"' -- "${embedded[@]}" --set method=on_policy

@@ -5,6 +5,8 @@
 #include <map>
 #include <set>
 
+#include "nodes/batch_bytes.hpp"
+#include "nodes/datum_builder.hpp"
 #include "ports/dataset/memory_store.hpp"
 #include "ports/dataset/numpy_random.hpp"
 #include "tests/nodes/fakes.hpp"
@@ -165,6 +167,29 @@ TEST_CASE("a skipped row changes no other row's batch, place or seed") {
     }
   }
   CHECK(bad == 2 * 3);
+}
+
+TEST_CASE("a batch reserves no less than it comes to, whatever max_prompt_tokens leaves of the last user message") {
+  const auto long_text = std::string(5000, 'x');
+  const PromptRenderer renderer{std::make_shared<LetterRenderer>(), std::make_shared<LetterTokenizer>(), 1};
+  for (const auto& conversation : {std::vector<Message>{{"system", long_text}, {"user", "abc"}},
+                                   std::vector<Message>{{"user", "abc"}, {"assistant", long_text}, {"user", "abc"}, {"assistant", "."}},
+                                   std::vector<Message>{{"user", long_text}, {"assistant", long_text}}}) {
+    auto asked = prompts({""});
+    asked.rows[0].conversation = conversation;
+    const std::vector<std::string> sets{"dataset.max_prompt_tokens=1", "training.max_length=20000"};
+    const auto reserved = most_bytes(recipe_of("off_policy", sets), asked);
+    SampledBatch sampled;
+    sampled.rows.push_back({.row = asked.rows[0], .answer = answer_of(".")});
+    sampled.rows[0].prompt = renderer.render(sampled.rows[0].row).value();
+    CHECK(most_bytes(sampled) <= reserved);
+
+    const auto shown = most_bytes(recipe_of("supervised", sets), asked);
+    graph::Context context;
+    context.bytes = shown;
+    const DatumBuilder builder({.method = Method::supervised, .prompts = renderer, .max_length = 20000});
+    CHECK(bytes_of(builder(asked, context).value()) <= shown);
+  }
 }
 
 namespace {

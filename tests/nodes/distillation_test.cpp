@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
+#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <filesystem>
 #include <fstream>
@@ -14,6 +15,7 @@
 #include "ports/training/simulated_training_client.hpp"
 #include "tests/nodes/fakes.hpp"
 #include "tests/support/executors.hpp"
+#include "tests/support/stand_in_tokenizer.hpp"
 
 namespace {
 
@@ -576,6 +578,87 @@ TEST_CASE("a mix ends in the same weights whatever the schedule, and is a run of
     for (const std::size_t depth : {1u, 4u}) CHECK(run_mix(recipe_of_mix(3, 2, depth, executor.threads), executor.executor) == digest);
   }
   CHECK(run_mix(recipe_of_mix(2, 3, 1, 1), graph::Executor::small) != digest);
+}
+
+TEST_CASE("a teacher with another tokenizer than the student's is refused before anything is opened, by every method that has a teacher") {
+  /// Says what tokenizer its model has.
+  class KnownTokenizer final : public SamplingClient {
+   public:
+    KnownTokenizer(std::shared_ptr<SamplingClient> inner, Result<std::optional<std::string>> fingerprint)
+        : inner_(std::move(inner)), fingerprint_(std::move(fingerprint)) {}
+    void start_session(ModelRef model, std::stop_token stop, Completion<std::unique_ptr<SamplingSession>> done) override {
+      inner_->start_session(std::move(model), stop, std::move(done));
+    }
+    Result<std::optional<std::string>> tokenizer_fingerprint(const ModelRef&) const override { return fingerprint_; }
+    SamplingCapabilities capabilities() const override { return inner_->capabilities(); }
+
+   private:
+    std::shared_ptr<SamplingClient> inner_;
+    Result<std::optional<std::string>> fingerprint_;
+  };
+  const auto students = (*Tokenizer::load("bytes"))->fingerprint();
+  for (const std::string method : {"off_policy", "on_policy"}) {
+    const auto outcome = [&](Result<std::optional<std::string>> fingerprint, int opened) {
+      Run run{.method = method, .is_simulated_time = false};
+      run.sets.push_back("teacher.teacher_model=big");
+      run.teacher.counters = run.teachers;
+      run.ports.teacher = std::make_shared<KnownTokenizer>(std::make_shared<SimulatedSamplingClient>(run.teacher, real_time()), std::move(fingerprint));
+      auto summary = run();
+      run.check_closed(opened, opened);
+      return summary;
+    };
+    digest_of(outcome(std::optional(students), 1));
+    digest_of(outcome(std::nullopt, 1));
+    const auto strange = outcome(std::optional<std::string>("5ea"), 0);
+    REQUIRE(strange.failure);
+    CHECK(strange.failure->error.code == ErrorCode::invalid_input);
+    CHECK(strange.failure->error.message ==
+          "teacher.teacher_model: the tokenizer of big has the fingerprint 5ea, and the student's, student.tokenizer bytes, " + students + ": method " +
+              method + " shares tokens between the two, so they must have the same tokenizer");
+    const auto broken = outcome(fail(ErrorCode::invalid_input, "chars.json is damaged"), 0);
+    REQUIRE(broken.failure);
+    CHECK(broken.failure->error.message.find("cannot be compared with the student's: chars.json is damaged") != std::string::npos);
+  }
+}
+
+TEST_CASE("what a row's messages hold reaches the renderer, and what it cannot write is an error with the row's place") {
+  namespace json = boost::json;
+  const auto failure_of = [](const std::string& method, const char* answer) {
+    Run run{.method = method};
+    const auto row = json::parse(std::string(R"({"messages":[{"role":"user","content":"q"},)") + answer +
+                                 (method == "supervised" ? "]}" : R"(,{"role":"user","content":"r"}]})"));
+    run.ports.dataset = std::make_shared<MemoryStore>(std::vector<json::object>{row.as_object()}, "train");
+    const auto summary = run();
+    run.check_closed(method == "supervised" ? 0 : 1);
+    return summary.failure ? summary.failure->error : Error{ErrorCode::internal, text_of(summary)};
+  };
+  for (const std::string method : {"off_policy", "on_policy", "supervised"}) {
+    const auto thinking = failure_of(method, R"({"role":"assistant","content":[{"type":"thinking","thinking":"t"},{"type":"text","text":"a"}]})");
+    CHECK(thinking.code == ErrorCode::invalid_input);
+    CHECK(thinking.message.find("train:1: the renderer role_colon writes a message of role \"assistant\" only from a text") == 0);
+  }
+  const auto marked = failure_of("supervised", R"({"role":"assistant","content":"a","trainable":true})");
+  CHECK(marked.code == ErrorCode::invalid_input);
+  CHECK(marked.message.find("train:1: trainable marks: only train_on_what customized takes `trainable`") == 0);
+  CHECK(failure_of("off_policy", R"({"role":"assistant","content":"a","trainable":true})").message == "finished");
+}
+
+TEST_CASE("a row's tool calls and thinking are trained on where the format has them") {
+  namespace json = boost::json;
+  const auto digest_with = [](const char* answer) {
+    Run run{.method = "supervised"};
+    const auto row = json::parse(std::string(R"({"messages":[{"role":"user","content":"q"},)") + answer + "]}");
+    run.ports.dataset = std::make_shared<MemoryStore>(std::vector<json::object>{row.as_object()}, "train");
+    run.ports.tokenizer = std::make_shared<StandInTokenizer>(std::vector<std::string>{"<|im_start|>", "<|im_end|>"}, std::vector<std::string>{});
+    run.ports.renderer = *Renderer::make("qwen3", run.ports.tokenizer);
+    return digest_of(run());
+  };
+  const std::set<std::string> different{
+      digest_with(R"({"role":"assistant","content":"a"})"),
+      digest_with(R"({"role":"assistant","content":[{"type":"thinking","thinking":"t"},{"type":"text","text":"a"}]})"),
+      digest_with(R"({"role":"assistant","content":"a","tool_calls":[{"type":"function","id":"1","function":{"name":"f","arguments":"{}"}}]})"),
+  };
+  CHECK(different.size() == 3);
 }
 
 TEST_CASE("a dataset with another fingerprint than the recipe's is refused before anything is opened") {

@@ -76,6 +76,19 @@ TEST_CASE("a long prompt keeps its first max_prompt_tokens tokens, of the last u
   f.session->answer(answer_of("x."));  // a request left open would keep its session, and be kept by it
 }
 
+TEST_CASE("a list of one text part is shortened like a text, and another list is refused with the row's place") {
+  Fixture f;
+  f.renderer.max_prompt_tokens = 3;
+  auto row = prompts({""}).rows.at(0);
+  row.conversation = {{"user", std::vector<ContentPart>{TextPart{"abcdef"}}}};
+  REQUIRE(f.renderer.truncate(row));
+  CHECK(row.conversation[0].content == MessageContent(std::vector<ContentPart>{TextPart{"abc"}}));
+  row.conversation = {{"user", std::vector<ContentPart>{TextPart{"abc"}, TextPart{"def"}}}};
+  const auto refused = f.renderer.truncate(row);
+  REQUIRE(!refused);
+  CHECK(refused.error().message == "train.jsonl:1: max_prompt_tokens shortens a text, and the last user message is a list of 2 parts");
+}
+
 TEST_CASE("the rows of the next batch fill the places that a straggler leaves, oldest batch first") {
   Fixture f;
   f.in_flight = 2;

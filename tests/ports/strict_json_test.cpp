@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <boost/json/serialize.hpp>
+#include <cmath>
 #include <string>
 
 namespace {
@@ -84,6 +85,22 @@ TEST_CASE("nesting ends at 32 levels") {
   CHECK(outcome(nested(32)) == nested(32));
   CHECK(outcome(nested(33)) == "f.json:1:33: more than 32 levels of brackets");
   CHECK(outcome(std::string(1000000, '[')) == "f.json:1:33: more than 32 levels of brackets");
+}
+
+TEST_CASE("a line of a file is refused with its number there, and within its own limits") {
+  const auto outcome_of_line = [](std::string_view text, pipestill::JsonLineOptions options) {
+    const auto value = pipestill::parse_strict_json_line(text, "f.jsonl", options);
+    return value ? boost::json::serialize(*value) : value.error().message;
+  };
+  CHECK(outcome_of_line(R"({"a":1,"b":{"c":1,"c":2}})", {.line = 17}) == "f.jsonl:17:21: the key b.c is given twice; keep one of the two");
+  CHECK(outcome_of_line(nested(3), {.line = 2, .max_depth = 3}) == nested(3));
+  CHECK(outcome_of_line(nested(4), {.line = 2, .max_depth = 3}) == "f.jsonl:2:4: more than 3 levels of brackets");
+  CHECK(outcome_of_line("[1,2]", {.max_bytes = 4}) == "f.jsonl: 5 bytes of JSON; at most 4 are read");
+  const auto numbers = pipestill::parse_strict_json_line("[18446744073709551616, 1e400, 7, 0.5]", "f.jsonl", {}).value().as_array();
+  CHECK(numbers[0].as_double() == 18446744073709551616.0);
+  CHECK(std::isinf(numbers[1].as_double()));
+  CHECK(numbers[2].as_int64() == 7);
+  CHECK(numbers[3].as_double() == 0.5);
 }
 
 TEST_CASE("text above four megabytes is refused unread") {

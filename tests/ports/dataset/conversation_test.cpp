@@ -28,8 +28,26 @@ TEST_CASE("the first source of a conversation wins") {
   CHECK(only_text(R"({"input":{"question":"q","problem":1}})") == "q");
   CHECK(only_text(R"({"messages":"oops","prompt":5,"text":""})") == "");
   CHECK(prompt_conversation(row_of(R"({"messages":[],"prompt":"p"})")).value().empty());
-  CHECK(prompt_conversation(row_of(R"({"messages":[{"role":"user","content":[{"type":"text","text":"q"}],"name":"bob"}]})")).value() ==
-        std::vector<Message>{{"user", "q"}});
+}
+
+TEST_CASE("a row's messages keep what renderers write: parts, thinking, tool calls and their answers") {
+  const std::string messages = R"({"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}],"name":"bob","tool_call_id":"x","id":5},
+    {"role":"assistant","trainable":true,"content":[{"type":"thinking","thinking":"t"},{"type":"text","text":"c"}],
+     "tool_calls":[{"type":"function","id":"call_1","function":{"name":"f","arguments":"{}"}}]},
+    {"role":"tool","content":"7","tool_call_id":"call_1","name":"f"},
+    {"role":"assistant","content":"d","tool_calls":null,"trainable":false}]})";
+  std::vector<Message> expected{
+      {.role = "user", .content = std::vector<ContentPart>{TextPart{"a"}, TextPart{"b"}}},
+      {.role = "assistant",
+       .content = std::vector<ContentPart>{ThinkingPart{"t"}, TextPart{"c"}},
+       .tool_calls = {{"f", "{}", "call_1"}},
+       .trainable = true},
+      {.role = "tool", .content = "7", .tool_call_id = "call_1", .name = "f"},
+      {.role = "assistant", .content = "d", .trainable = false},
+  };
+  CHECK(supervised_conversation(row_of(messages)).value() == expected);
+  for (auto& message : expected) message.trainable.reset();  // of a prompt nothing is trained
+  CHECK(prompt_conversation(row_of(messages)).value() == expected);
 }
 
 TEST_CASE("a row without a usable conversation is refused with its place") {
@@ -37,7 +55,9 @@ TEST_CASE("a row without a usable conversation is refused with its place") {
        {R"({})", R"({"prompt":5})", R"({"input":["a"]})", R"({"messages":{"role":"user"}})", R"({"messages":[5]})",
         R"({"messages":[{"content":"c"}]})", R"({"messages":[{"role":"user"}]})", R"({"messages":[{"role":"user","content":null}]})",
         R"({"messages":[{"role":"user","content":[{"type":"thinking","text":"t"}]}]})",
-        R"({"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]})"}) {
+        R"({"messages":[{"role":"user","content":[{"type":"image","image":"x"}]}]})",
+        R"({"messages":[{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{}}}]}]})",
+        R"({"messages":[{"role":"user","content":"c","trainable":1}]})"}) {
     CAPTURE(wrong);
     const auto messages = prompt_conversation(row_of(wrong));
     REQUIRE(!messages);
@@ -46,7 +66,7 @@ TEST_CASE("a row without a usable conversation is refused with its place") {
   }
   const auto error =
       prompt_conversation(row_of(R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":7}]})")).error();
-  CHECK(error.message == "train.jsonl:17: messages[1].content is neither a string nor a list of one text part");
+  CHECK(error.message == "train.jsonl:17: messages[1].content is neither a string nor a list of parts");
 }
 
 TEST_CASE("a supervised row ends with the assistant's message") {

@@ -53,12 +53,22 @@ TEST_CASE("a bad row is refused with file, line and reason, and its neighbours a
   auto store = open_dataset(path).value();
   REQUIRE(store->size() == 7);
   CHECK(number_of(*store, 0) == 1);
-  CHECK(error_of(*store, 1).starts_with(path.string() + ":2: not JSON in UTF-8: "));
+  CHECK(error_of(*store, 1) == path.string() + ":2:6: the JSON text ends too early; a value, bracket or quote is not closed");
   CHECK(error_of(*store, 2) == path.string() + ":3: a row is a JSON object, not an array");
-  CHECK(error_of(*store, 3).starts_with(path.string() + ":4: not JSON in UTF-8: "));
-  CHECK(error_of(*store, 4).starts_with(path.string() + ":5: not JSON in UTF-8: "));
+  CHECK(error_of(*store, 3) == path.string() + ":4:9: text behind the end of the JSON value");
+  CHECK(error_of(*store, 4) == path.string() + ":5:7: a character that cannot stand here, or that is not valid UTF-8");
   CHECK(error_of(*store, 5) == path.string() + ":6: a row is a JSON object, not a string");
   CHECK(number_of(*store, 6) == 2);
+}
+
+TEST_CASE("a key that a row gives twice is refused with file, line and key") {
+  const TempDir dir;
+  const auto path = dir.write("a.jsonl", "\n{\"prompt\":\"a\",\"prompt\":\"b\"}\n"
+                                         "{\"messages\":[{\"role\":\"user\",\"content\":\"c\",\"content\":\"d\"}]}\n{\"n\":1e400,\"m\":123456789012345678901}\n");
+  auto store = open_dataset(path).value();
+  CHECK(error_of(*store, 0) == path.string() + ":2:22: the key prompt is given twice; keep one of the two");
+  CHECK(error_of(*store, 1) == path.string() + ":3:51: the key messages[0].content is given twice; keep one of the two");
+  CHECK(store->row(2));  // numbers mean nothing to a conversation
 }
 
 TEST_CASE("the limits of a row are exact") {
@@ -68,7 +78,7 @@ TEST_CASE("the limits of a row are exact") {
   };
   auto depths = JsonlStore::open(dir.write("depth.jsonl", nested(63) + nested(64))).value();
   CHECK(depths->row(0));
-  CHECK(error_of(*depths, 1).find(":2: the row nests deeper than the 64 levels") != std::string::npos);
+  CHECK(error_of(*depths, 1).find(":2:69: more than 64 levels of brackets") != std::string::npos);
 
   const std::string ten = "{\"n\":1234}";
   for (const char* end : {"\n", "\r\n", "", "\r", "\n\n\n\n\n\n"}) {

@@ -71,6 +71,16 @@ TEST_CASE("a query's rows come in the order that it asks for; text in messages i
   CHECK(store->fingerprint() != open_dataset(path, {.query = "SELECT text AS messages, id FROM t ORDER BY id"}).value()->fingerprint());
 }
 
+TEST_CASE("a key that a database's messages give twice is refused with row, column and key") {
+  const TempDir dir;
+  const auto path = database_of(dir, "a.db", R"(CREATE TABLE t (messages);
+                                   INSERT INTO t VALUES ('[]'), ('[{"role":"user","content":"a","content":"b"}]');)");
+  const auto store = open_dataset(path, {.table = "t"});
+  REQUIRE(!store);
+  CHECK(store.error().code == ErrorCode::invalid_input);
+  CHECK(store.error().message.find(path.string() + ": row 2, column messages:1:39: the key [0].content is given twice") == 0);
+}
+
 TEST_CASE("what a database cannot give is refused in a sentence") {
   const TempDir dir;
   const auto path = database_of(dir, "a.sqlite",

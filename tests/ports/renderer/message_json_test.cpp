@@ -34,6 +34,8 @@ TEST_CASE("a message is the same after it was written as JSON and read") {
   // An API's nulls say that something is not there.
   CHECK(message_from_json(boost::json::parse(R"({"role":"user","content":"","name":null,"trainable":null,"tool_calls":null})"), "m")
             .value() == plain);
+  CHECK(message_from_json(boost::json::parse(R"({"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]})"), "m")
+            .value() == Message{.role = "assistant", .content = "", .tool_calls = {{"f", "{}"}}});
 }
 
 TEST_CASE("a text and a list of that text are different contents") {
@@ -51,6 +53,7 @@ TEST_CASE("a message of another form is refused with its place") {
            std::pair{R"({"content":"c"})", "m[0].role is missing; a string is needed"},
            std::pair{R"({"role":1,"content":"c"})", "m[0].role is not a string"},
            std::pair{R"({"role":"user","content":null})", "m[0].content is missing; a string or a list of parts is needed"},
+           std::pair{R"({"role":"user","content":null,"tool_calls":[]})", "m[0].content is missing; a string or a list of parts is needed"},
            std::pair{R"({"role":"user","content":7})", "m[0].content is neither a string nor a list of parts"},
            std::pair{R"({"role":"user","content":["a"]})", "m[0].content[0] is not a part with a `type`; accepted: text, thinking"},
            std::pair{R"({"role":"user","content":[{"type":"image","image":"x"}]})",
