@@ -16,5 +16,6 @@ void add_render(CLI::App& program, Action& action);
 void add_eval(CLI::App& program, Action& action);
 void add_diff(CLI::App& program, Action& action);
 void add_tokenize(CLI::App& program, Action& action);
+void add_train_tokenizer(CLI::App& program, Action& action);
 
 }  // namespace pipestill::app

@@ -44,6 +44,7 @@ int run_program(int argc, char** argv) {
   add_eval(program, action);
   add_diff(program, action);
   add_tokenize(program, action);
+  add_train_tokenizer(program, action);
   if (auto message = unknown_command(program, argc, argv)) return report({ErrorCode::invalid_input, *std::move(message)});
   try {
     program.parse(argc, argv);

@@ -1,8 +1,7 @@
 #include "bench/made_texts.hpp"
 
-#include <algorithm>
 #include <array>
-#include <cmath>
+#include <bit>
 #include <cstdint>
 #include <string_view>
 
@@ -20,10 +19,14 @@ class Draws {
     return z ^ (z >> 31);
   }
   std::size_t below(std::size_t n) { return static_cast<std::size_t>(next() % n); }
-  /// A rank below n, about as often as one over it.
+  /// A rank below n, about as often as one over it: 0, then 1 and 2, then 3 to 6, ... are equally likely, the last of these in proportion to what n
+  /// leaves of it. Whole numbers, which are the same everywhere, as exp and log are not.
   std::size_t rank(std::size_t n) {
-    const double u = static_cast<double>(next() >> 11) * 0x1p-53;
-    return std::min(n - 1, static_cast<std::size_t>(std::exp(u * std::log(static_cast<double>(n) + 1)) - 1));
+    for (;;) {
+      const auto octave = std::size_t{1} << below(static_cast<std::size_t>(std::bit_width(n)));
+      const auto rank = octave - 1 + below(octave);
+      if (rank < n) return rank;
+    }
   }
   template <class List>
   const auto& of(const List& list) { return list[below(list.size())]; }

@@ -19,7 +19,6 @@ namespace pipestill {
 namespace {
 
 namespace json = boost::json;
-using namespace huggingface;
 
 /// The value with every object's keys sorted: equal JSON has equal text.
 std::string canonical(const json::value& value) {
@@ -40,14 +39,14 @@ std::string canonical(const json::value& value) {
 
 const json::value& value_at(const json::object& object, std::string_view key) {
   static const json::value kNull;
-  const auto* value = find_value(object, key);
+  const auto* value = huggingface::find_value(object, key);
   return value ? *value : kNull;
 }
 
 /// Hands pieces to the model.
-class Encoder final : public PieceSink {
+class Encoder final : public huggingface::PieceSink {
  public:
-  Encoder(const BpeModel& model, std::vector<Token>& tokens) : model_(model), tokens_(tokens) {}
+  Encoder(const huggingface::BpeModel& model, std::vector<Token>& tokens) : model_(model), tokens_(tokens) {}
   bool add_piece(std::string_view piece) override {
     done_ = model_.encode(piece, tokens_);
     return done_.has_value();
@@ -55,7 +54,7 @@ class Encoder final : public PieceSink {
   [[nodiscard]] const Result<void>& done() const { return done_; }
 
  private:
-  const BpeModel& model_;
+  const huggingface::BpeModel& model_;
   std::vector<Token>& tokens_;
   Result<void> done_ = {};
 };
@@ -63,12 +62,12 @@ class Encoder final : public PieceSink {
 }  // namespace
 
 Result<std::shared_ptr<const HuggingFaceTokenizer>> HuggingFaceTokenizer::parse(std::string text, const std::string& place, const std::filesystem::path& directory) {
-  const auto document = parse_strict_json(text, place, kMaxFileBytes);
+  const auto document = parse_strict_json(text, place, huggingface::kMaxFileBytes);
   if (!document) return fail(document.error());
   const auto* object = document->if_object();
   if (!object) return fail(ErrorCode::invalid_input, place + ": expected a JSON object");
   const std::shared_ptr<HuggingFaceTokenizer> out(new HuggingFaceTokenizer());
-  if (auto done = out->read(*object, JsonPlace(place)); !done) return fail(done.error());
+  if (auto done = out->read(*object, huggingface::JsonPlace(place)); !done) return fail(done.error());
   auto ids = read_special_ids(directory, [&](std::string_view wanted) {
     if (const auto added = out->special_token(wanted)) return added;
     return out->model_->find(wanted);
@@ -83,57 +82,57 @@ Result<std::shared_ptr<const HuggingFaceTokenizer>> HuggingFaceTokenizer::parse(
   return std::shared_ptr<const HuggingFaceTokenizer>(out);
 }
 
-Result<void> HuggingFaceTokenizer::read(const json::object& file, const JsonPlace& place) {
-  auto normalizer = Normalizer::parse(value_at(file, "normalizer"), place.key("normalizer"));
+Result<void> HuggingFaceTokenizer::read(const json::object& file, const huggingface::JsonPlace& place) {
+  auto normalizer = huggingface::Normalizer::parse(value_at(file, "normalizer"), place.key("normalizer"));
   if (!normalizer) return fail(normalizer.error());
   normalizer_ = *std::move(normalizer);
-  auto pre_tokenizer = PreTokenizer::parse(value_at(file, "pre_tokenizer"), place.key("pre_tokenizer"));
+  auto pre_tokenizer = huggingface::PreTokenizer::parse(value_at(file, "pre_tokenizer"), place.key("pre_tokenizer"));
   if (!pre_tokenizer) return fail(pre_tokenizer.error());
   pre_tokenizer_ = *std::move(pre_tokenizer);
-  const auto model_object = object_of(value_at(file, "model"), place.key("model"));
+  const auto model_object = huggingface::object_of(value_at(file, "model"), place.key("model"));
   if (!model_object) return fail(model_object.error());
-  auto model = BpeModel::parse(**model_object, pre_tokenizer_.is_byte_level(), place.key("model"));
+  auto model = huggingface::BpeModel::parse(**model_object, pre_tokenizer_.is_byte_level(), place.key("model"));
   if (!model) return fail(model.error());
-  model_ = std::make_shared<const BpeModel>(*std::move(model));
-  auto post_processor = PostProcessor::parse(value_at(file, "post_processor"), place.key("post_processor"));
+  model_ = std::make_shared<const huggingface::BpeModel>(*std::move(model));
+  auto post_processor = huggingface::PostProcessor::parse(value_at(file, "post_processor"), place.key("post_processor"));
   if (!post_processor) return fail(post_processor.error());
   post_processor_ = *std::move(post_processor);
-  auto decoder = TokenDecoder::parse(value_at(file, "decoder"), place.key("decoder"));
+  auto decoder = huggingface::TokenDecoder::parse(value_at(file, "decoder"), place.key("decoder"));
   if (!decoder) return fail(decoder.error());
   decoder_ = *std::move(decoder);
   return read_added_tokens(file, place.key("added_tokens"));
 }
 
-Result<void> HuggingFaceTokenizer::read_added_tokens(const json::object& file, const JsonPlace& place) {
+Result<void> HuggingFaceTokenizer::read_added_tokens(const json::object& file, const huggingface::JsonPlace& place) {
   texts_ = model_->texts();
   is_there_.assign(texts_.size(), false);
   for (std::size_t id = 0; id < texts_.size(); ++id) is_there_[id] = !texts_[id].empty();
   const auto& list = value_at(file, "added_tokens");
   if (!list.is_null() && !list.is_array()) return place.refuse("must be a list");
   const auto count = list.is_array() ? list.get_array().size() : 0;
-  if (count > kMaxAddedTokens) return place.refuse(fmt::format("has {} tokens; at most {} can be read", count, kMaxAddedTokens));
+  if (count > huggingface::kMaxAddedTokens) return place.refuse(fmt::format("has {} tokens; at most {} can be read", count, huggingface::kMaxAddedTokens));
   std::unordered_map<std::string, std::size_t> places;  // in added_
   Token highest = -1;
   for (std::size_t i = 0; i < count; ++i) {
     const auto at = place.item(i);
-    const auto object = object_of(list.get_array()[i], at);
+    const auto object = huggingface::object_of(list.get_array()[i], at);
     if (!object) return fail(object.error());
-    AddedToken token;
-    auto content = string_at(**object, "content", at);
+    huggingface::AddedToken token;
+    auto content = huggingface::string_at(**object, "content", at);
     if (!content) return fail(content.error());
     token.content = *std::move(content);
-    if (token.content.size() > kMaxAddedBytes) return at.key("content").refuse(fmt::format("has {} bytes; at most {} can be read", token.content.size(), kMaxAddedBytes));
+    if (token.content.size() > huggingface::kMaxAddedBytes) return at.key("content").refuse(fmt::format("has {} bytes; at most {} can be read", token.content.size(), huggingface::kMaxAddedBytes));
     struct Flag {
       const char* key;
       bool* value;
       bool otherwise;
     };
-    const auto special = bool_at(**object, "special", at, false);
+    const auto special = huggingface::bool_at(**object, "special", at, false);
     if (!special) return fail(special.error());
     token.special = *special;
     for (const auto& [key, value, otherwise] : {Flag{"single_word", &token.single_word, false}, {"lstrip", &token.lstrip, false}, {"rstrip", &token.rstrip, false},
                                                 {"normalized", &token.normalized, !token.special}}) {
-      const auto flag = bool_at(**object, key, at, otherwise);
+      const auto flag = huggingface::bool_at(**object, key, at, otherwise);
       if (!flag) return fail(flag.error());
       *value = *flag;
     }
@@ -160,7 +159,7 @@ Result<void> HuggingFaceTokenizer::read_added_tokens(const json::object& file, c
     }
   }
   is_special_.assign(texts_.size(), false);
-  std::vector<AddedTokenMatcher::Entry> raw, normalized;
+  std::vector<huggingface::AddedTokenMatcher::Entry> raw, normalized;
   for (const auto& token : added_) {
     is_special_[static_cast<std::size_t>(token.id)] = token.special;
     if (!token.normalized) {
@@ -172,8 +171,8 @@ Result<void> HuggingFaceTokenizer::read_added_tokens(const json::object& file, c
     texts_[static_cast<std::size_t>(token.id)] = *pattern;  // which is what it decodes to
     normalized.push_back({*std::move(pattern), token});
   }
-  raw_ = AddedTokenMatcher(std::move(raw));
-  normalized_ = AddedTokenMatcher(std::move(normalized));
+  raw_ = huggingface::AddedTokenMatcher(std::move(raw));
+  normalized_ = huggingface::AddedTokenMatcher(std::move(normalized));
   return {};
 }
 
@@ -256,7 +255,7 @@ Result<std::string> HuggingFaceTokenizer::decode(std::span<const Token> tokens) 
 Result<std::string> HuggingFaceTokenizer::decode_without_special(std::span<const Token> tokens) const { return decode(tokens, true); }
 
 std::optional<Token> HuggingFaceTokenizer::special_token(std::string_view text) const {
-  const auto found = std::find_if(added_.begin(), added_.end(), [&](const AddedToken& token) { return token.content == text; });
+  const auto found = std::find_if(added_.begin(), added_.end(), [&](const huggingface::AddedToken& token) { return token.content == text; });
   return found == added_.end() ? std::optional<Token>() : found->id;
 }
 
@@ -264,7 +263,7 @@ Result<void> HuggingFaceTokenizer::save(const std::filesystem::path& directory) 
   if (auto done = write_text_file(directory / kFileName, text_); !done) return done;
   const auto text_of = [&](const std::optional<Token>& id) -> json::value {
     if (!id) return nullptr;
-    const auto added = std::find_if(added_.begin(), added_.end(), [&](const AddedToken& token) { return token.id == *id; });
+    const auto added = std::find_if(added_.begin(), added_.end(), [&](const huggingface::AddedToken& token) { return token.id == *id; });
     return json::value(added == added_.end() ? texts_[static_cast<std::size_t>(*id)] : added->content);
   };
   const json::object config{{"tokenizer_class", "PreTrainedTokenizerFast"}, {"bos_token", text_of(ids_.bos)}, {"eos_token", text_of(ids_.eos)}};

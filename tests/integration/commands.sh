@@ -8,7 +8,7 @@ write_simulated_recipe on_policy recipe.json
 make_example_data
 
 # Help and version
-for command in "" run check describe order render eval diff tokenize; do
+for command in "" run check describe order render eval diff tokenize train-tokenizer; do
   expect_exit 0 "$pipestill" $command --help
   expect_text "$stdout" "Example: pipestill $command"
   [ ! -s "$stderr" ] || fail "pipestill $command --help prints to stderr"

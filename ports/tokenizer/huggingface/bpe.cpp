@@ -64,13 +64,9 @@ PieceCache& piece_cache() {
   return cache;
 }
 
-struct Candidate {
-  std::uint32_t rank, at;
-  Token token;
-};
-struct IsLater {
-  bool operator()(const Candidate& a, const Candidate& b) const { return a.rank != b.rank ? a.rank > b.rank : a.at > b.at; }
-};
+/// A merge to be made: its rank, then its place, in one number that orders them.
+using Candidate = std::uint64_t;
+Candidate candidate(std::uint32_t rank, std::int32_t at) { return (std::uint64_t{rank} << 32) | static_cast<std::uint32_t>(at); }
 
 }  // namespace
 
@@ -345,30 +341,32 @@ void BpeModel::merge_many(const std::vector<Token>& symbols, std::vector<Token>&
   std::vector<Symbol> chain;
   chain.reserve(symbols.size());
   const auto count = static_cast<std::int32_t>(symbols.size());
-  for (std::int32_t i = 0; i < count; ++i) chain.push_back({symbols[static_cast<std::size_t>(i)], i - 1, i + 1 < count ? i + 1 : -1});
+  for (std::int32_t i = 0; i < count; ++i) chain.push_back({symbols[static_cast<std::size_t>(i)], i - 1, i + 1 < count ? i + 1 : -1, {}});
   const auto at = [&](std::int32_t i) -> Symbol& { return chain[static_cast<std::size_t>(i)]; };
+  const auto look_up = [&](std::int32_t i) {
+    return at(i).merge = at(i).next < 0 ? MergeTable::Merge{} : merges_.find(at(i).id, at(at(i).next).id);
+  };
   std::vector<Candidate> seeds;
-  for (std::int32_t i = 0; i + 1 < count; ++i) {
-    if (const auto merge = merges_.find(at(i).id, at(i + 1).id); merge.rank != kNoRank) seeds.push_back({merge.rank, static_cast<std::uint32_t>(i), merge.token});
+  for (std::int32_t i = 0; i < count; ++i) {
+    if (const auto merge = look_up(i); merge.rank != kNoRank) seeds.push_back(candidate(merge.rank, i));
   }
-  std::priority_queue<Candidate, std::vector<Candidate>, IsLater> queue(IsLater(), std::move(seeds));
-  const auto offer = [&](std::int32_t left) {
-    if (left < 0 || at(left).next < 0) return;
-    if (const auto merge = merges_.find(at(left).id, at(at(left).next).id); merge.rank != kNoRank) queue.push({merge.rank, static_cast<std::uint32_t>(left), merge.token});
+  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue(std::greater<>(), std::move(seeds));
+  const auto offer = [&](std::int32_t i) {
+    if (const auto merge = look_up(i); merge.rank != kNoRank) queue.push(candidate(merge.rank, i));
   };
   while (!queue.empty()) {
     const auto best = queue.top();
     queue.pop();
-    auto& left = chain[best.at];
-    if (left.id < 0 || left.next < 0) continue;  // merged away meanwhile, or the last by now
+    const auto here = static_cast<std::int32_t>(best & 0xffffffffU);
+    auto& left = at(here);
+    if (left.merge.rank != best >> 32) continue;  // one of the two has merged with another meanwhile
     auto& right = at(left.next);
-    if (const auto merge = merges_.find(left.id, right.id); merge.rank == kNoRank || merge.token != best.token) continue;
-    left.id = best.token;
-    right.id = -1;
+    left.id = left.merge.token;
     left.next = right.next;
-    if (left.next >= 0) at(left.next).previous = static_cast<std::int32_t>(best.at);
-    offer(left.previous);
-    offer(static_cast<std::int32_t>(best.at));
+    right.merge = {};
+    if (left.next >= 0) at(left.next).previous = here;
+    if (left.previous >= 0) offer(left.previous);
+    offer(here);
   }
   for (std::int32_t i = 0; i >= 0; i = at(i).next) tokens.push_back(at(i).id);
 }

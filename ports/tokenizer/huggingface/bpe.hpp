@@ -87,6 +87,7 @@ class BpeModel {
   struct Symbol {
     Token id;
     std::int32_t previous, next;
+    MergeTable::Merge merge = {};  ///< with the next one
   };
 
   Result<void> read_vocabulary(const boost::json::object& model, const JsonPlace& place);

@@ -2,9 +2,10 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <array>
-#include <cstdlib>
-#include <new>
+#include <stdexcept>
+#include <vector>
 
 #include "ports/printable.hpp"
 #include "ports/tokenizer/huggingface/unicode_tables.hpp"
@@ -22,20 +23,35 @@ bool is_settled(char32_t code) {
   return code < 0x300 || unicode::contains(kSettled, code);
 }
 
+int combining_class(utf8proc_int32_t code) { return utf8proc_get_property(code)->combining_class; }
+
+/// NFC as utf8proc has it, but for the order of marks (Unicode 16, section 3.11, D109): its own sort takes quadratic time on a text of nothing but marks.
 void append_composed(std::string_view text, std::string& out) {
-  if (text.empty()) return;
-  utf8proc_uint8_t* composed = nullptr;
-  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()), &composed,
-                                   static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-  if (length < 0) throw std::bad_alloc();  // the text is UTF-8: nothing else can be wrong
-  out.append(reinterpret_cast<const char*>(composed), static_cast<std::size_t>(length));
-  std::free(composed);
+  constexpr auto kOptions = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+  constexpr std::size_t kLongest = 4;  // canonical decomposition
+  std::vector<utf8proc_int32_t> codes;
+  codes.reserve(text.size());
+  for (std::size_t at = 0; at < text.size();) {
+    const auto code = static_cast<utf8proc_int32_t>(utf8::next(text, at));
+    std::array<utf8proc_int32_t, kLongest> parts{};
+    int ignored = 0;
+    const auto count = utf8proc_decompose_char(code, parts.data(), kLongest, kOptions, &ignored);
+    if (count < 1 || count > static_cast<utf8proc_ssize_t>(kLongest)) throw std::length_error("utf8proc decomposes a character into more than 4");
+    codes.insert(codes.end(), parts.begin(), parts.begin() + count);
+  }
+  for (auto begin = codes.begin(); begin != codes.end();) {
+    const auto end = std::find_if(begin, codes.end(), [](auto code) { return combining_class(code) == 0; });
+    if (end - begin > 1) std::stable_sort(begin, end, [](auto a, auto b) { return combining_class(a) < combining_class(b); });
+    begin = end == codes.end() ? end : end + 1;
+  }
+  const auto length = utf8proc_normalize_utf32(codes.data(), static_cast<utf8proc_ssize_t>(codes.size()), kOptions);
+  for (utf8proc_ssize_t i = 0; i < length; ++i) utf8::append(out, static_cast<char32_t>(codes[static_cast<std::size_t>(i)]));
 }
 
 /// A character that later versions of Unicode reorder or compose and version 9 does not: it stands alone.
 bool is_younger_mark(char32_t code) {
   if (code == 0x11930) return true;  // composes with U+11935
-  return utf8proc_get_property(static_cast<utf8proc_int32_t>(code))->combining_class != 0 && !unicode::contains(unicode::nonstarter(), code);
+  return combining_class(static_cast<utf8proc_int32_t>(code)) != 0 && !unicode::contains(unicode::nonstarter(), code);
 }
 
 void append_nfc(std::string_view text, std::string& out) {

@@ -311,6 +311,18 @@ TEST_CASE("tokenizer.json: megabytes of one letter are one piece that merges" * 
   CHECK(std::count(tokens->begin(), tokens->end(), 263) == static_cast<std::ptrdiff_t>(kLetters / 4));
 }
 
+TEST_CASE("tokenizer.json: NFC orders megabytes of marks, and not in hours" * doctest::timeout(100)) {
+  const std::string below = "\xcc\xa3", above = "\xcc\x81", tibetan = "\xe0\xbd\xb3";  // classes 220 and 230; the last one is of classes 129 and 130
+  const auto times = [](const std::string& mark, std::size_t count) {
+    std::string text;
+    while (count-- > 0) text += mark;
+    return text;
+  };
+  constexpr std::size_t kMarks = 300'000;
+  CHECK(huggingface::normalize_nfc("e" + times(below + above, kMarks)) == "\xe1\xba\xb9" + times(below, kMarks - 1) + times(above, kMarks));
+  CHECK(huggingface::normalize_nfc("e" + times(tibetan, kMarks)) == "e" + times("\xe0\xbd\xb1", kMarks) + times("\xe0\xbd\xb2", kMarks));
+}
+
 TEST_CASE("tokenizer.json: threads share one, and one thread uses several") {
   const auto t = tokenizer_of(byte_level_file()), other = tokenizer_of(byte_level_file({}));
   std::vector<std::thread> threads;
