@@ -38,7 +38,7 @@ TEST_CASE("decimal fractions are rounded as the compiler rounds them") {
                                      {"9007199254740993.0", 9007199254740993.0},
                                      {"2.2250738585072011e-308", 2.2250738585072011e-308},
                                      {"123456789012345678e-30", 123456789012345678e-30}}) {
-    CAPTURE(text);
+    INFO(text);
     const auto value = parse_strict_json(text, "f.json");
     REQUIRE(value);
     CHECK(value->as_double() == number);
