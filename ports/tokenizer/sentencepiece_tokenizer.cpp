@@ -58,7 +58,7 @@ Result<std::shared_ptr<const SentencePieceTokenizer>> SentencePieceTokenizer::pa
   const auto module = spm::load_library_module();
   if (!module) return fail(module.error());
   auto loaded = (*module)->load(model);
-  if (!loaded) return fail(loaded.error().code, place + " is no model that can be used: " + printable(loaded.error().message, 300));
+  if (!loaded) return fail(loaded.error().code, place + " is no SentencePiece model that can be used: " + printable(loaded.error().message, 300));
   return std::shared_ptr<const SentencePieceTokenizer>(new SentencePieceTokenizer(std::move(model), *file, *std::move(loaded)));
 }
 

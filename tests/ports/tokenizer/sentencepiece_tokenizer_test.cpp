@@ -3,7 +3,10 @@
 #include <dlfcn.h>
 #include <doctest/doctest.h>
 
+#include <array>
+#include <atomic>
 #include <limits>
+#include <thread>
 
 #include "tests/ports/support.hpp"
 #include "tests/support/sentencepiece_model.hpp"
@@ -195,6 +198,7 @@ TEST_CASE("tokenizer.model: tables of rules that lead out of themselves are refu
   says(refused_charsmap(with_unit(node, ((node ^ 2U) << 10U) | 0x100U | 'A')), "in a circle");  // A leads to where A leads from
   says(refused_charsmap(test::charsmap_of_letters_a(33, "a")), "more than 32 of its rules");
   says(refused_charsmap(test::charsmap_of_letters_a(1, std::string(257, 'a'))), "at most 256");
+  says(refused_model(small_model().raw(Model::bytes_field(5, Model::bytes_field(2, "abc")))), "denormalizer_spec: its table");
   CHECK(load(small_model().charsmap(test::charsmap_of_letters_a(32, "a"))));
 }
 
@@ -225,6 +229,25 @@ TEST_CASE("tokenizer.model: fingerprints are of what makes ids and texts") {
   CHECK(small != print(small_model().trainer_text(44, "?")));
   CHECK(print(small_model().piece("c", -3)) != print(small_model().piece("c", -4)));
   CHECK(print(small_model().piece("c", -3)) != print(small_model().piece("c", -3, Model::kUserDefined)));
+}
+
+TEST_CASE("tokenizer.model: one model serves several threads") {
+  const auto t = load(small_model().charsmap(test::charsmap_of_letters_a(2, "a")));
+  std::string text;
+  for (std::size_t i = 0; i < 200; ++i) text += std::array{"a", "b", "A", " ", "x"}[i * i % 7 % 5];
+  const auto expected = plain(t, text);
+  const auto expected_text = t->decode(expected).value();
+  std::atomic<int> wrong{0};
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int k = 0; k < 50; ++k) {
+        if (t->encode(text, SpecialText::plain_text).value() != expected || t->decode(expected).value() != expected_text) ++wrong;
+      }
+    });
+  }
+  threads.clear();
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("tokenizer.model: the library's names are nobody else's") {
