@@ -24,10 +24,10 @@ std::vector<std::filesystem::path> module_directories() {
 
 int flags_of(ModuleScope scope) {
   const int flags = RTLD_NOW | RTLD_LOCAL;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   constexpr bool is_sanitized = true;
 #elif defined(__has_feature)
-  constexpr bool is_sanitized = __has_feature(address_sanitizer);
+  constexpr bool is_sanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer);
 #else
   constexpr bool is_sanitized = false;
 #endif

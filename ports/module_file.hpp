@@ -13,7 +13,7 @@ namespace pipestill {
 
 enum class ModuleScope {
   shared,  ///< names that the program has win over the module's own
-  own,     ///< the module's own names win, where no address sanitizer forbids that
+  own,     ///< the module's own names win, where no sanitizer forbids that
 };
 /// Loads it and returns what its function `symbol`, which takes nothing, returns: a standard-layout struct whose first member is a version
 /// (const char*), which must be PIPESTILL_MODULE_VERSION, since both sides are built together. It stays loaded, and no other module sees its names.
