@@ -14,7 +14,8 @@ class LibraryModel;
 struct ModelFile;
 }  // namespace spm
 
-/// Gives the ids of the library's own encode(), which adds neither bos nor eos.
+/// Gives the ids of the library's own encode(), which adds neither bos nor eos. Where a unigram model has several equally probable ways to cut a text ("111"
+/// as 11 and 1, or 1 and 11), its rounding decides, and later versions (0.2) may decide otherwise.
 ///
 /// Symbols that stand for themselves are of two kinds, and they are to a model what added tokens are to tokenizer.json: *user-defined* ones belong to the
 /// text, and the library finds them in any text (so roles that a vocabulary writes with them can be forged by a text, as with transformers); *control* ones, like

@@ -45,11 +45,11 @@ def made_texts(random_source, count):
 
 
 def convert(program, model, lines, *options):
-    done = subprocess.run([program, "tokenize", "--tokenizer", model, "--jsonl", *options], input="".join(json.dumps(line) + "\n" for line in lines),
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run([program, "tokenize", "--tokenizer", model, "--jsonl", *options], input="".join(json.dumps(line) + "\n" for line in lines).encode(),
+                          capture_output=True, check=False)
     if done.returncode != 0:
-        sys.exit(f"{model}: {done.stderr}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+        sys.exit(f"{model}: {done.stderr.decode()}")
+    return [json.loads(line) for line in done.stdout.decode().split("\n")[:-1]]
 
 
 def compare(name, program, model):
