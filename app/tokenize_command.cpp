@@ -140,7 +140,7 @@ void add_tokenize(CLI::App& program, Action& action) {
   const auto arguments = std::make_shared<TokenizeArguments>();
   auto& command = *program.add_subcommand("tokenize", "Turn texts into token ids, and ids into texts");
   command.add_option("text", arguments->text, "A text, or with --decode ids (default: stdin)");
-  command.add_option("--tokenizer", arguments->tokenizer, "A directory with tokenizer.json or chars.json, such a file, or \"bytes\"")->required();
+  command.add_option("--tokenizer", arguments->tokenizer, "A directory with tokenizer.json, tokenizer.model or chars.json, such a file, or \"bytes\"")->required();
   command.add_flag("--jsonl", arguments->is_jsonl, R"(Read {"text":...} lines from stdin, write {"ids":[...]} lines; with --decode the reverse)");
   command.add_flag("--decode", arguments->is_decode, "Ids to texts");
   command.add_flag("--plain-text", arguments->is_plain_text, "The texts of special tokens are ordinary text");

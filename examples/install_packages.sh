@@ -7,7 +7,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build ccache
   libtbb-dev libboost-json1.81-dev libspdlog-dev libpcg-cpp-dev libcli11-dev libexpected-dev libssl-dev
-  libsqlite3-dev zlib1g-dev libzstd-dev libpcre2-dev libutf8proc-dev
+  libsqlite3-dev zlib1g-dev libzstd-dev libpcre2-dev libutf8proc-dev libsentencepiece-dev
   libtorch-dev libdnnl-dev
 )
 case "${1:-build}" in

@@ -21,7 +21,7 @@ complain 'a port interface includes graph/base, ports/types.hpp and interfaces o
   'ports/' '"ports/(types|sampling/sampling_client|tokenizer/tokenizer)\.hpp"'
 complain 'only the flow-graph executor includes TBB' '^(graph|ports|nodes|app)/' '(oneapi/)?tbb/' '^graph/detail/flow_graph_executor.cpp:'
 complain 'nodes/ and app/ reach adapters through factories' '^(nodes|app)/' \
-  'ports/(simulated|embedded)/|ports/(sampling|training)/(torch|simulated)_|ports/(tokenizer/(bytes|chars|huggingface)|renderer/(role|llama3|qwen3|deepseek|gpt_oss|kimi|assembly)|dataset/(jsonl|indexed|row|text|file))_' \
+  'ports/(simulated|embedded)/|ports/(sampling|training)/(torch|simulated)_|ports/(tokenizer/(bytes|chars|huggingface|sentencepiece)|renderer/(role|llama3|qwen3|deepseek|gpt_oss|kimi|assembly)|dataset/(jsonl|indexed|row|text|file))_' \
   'ports/embedded/(model_directory|.*check.*)\.hpp'
 [ "$bad" -eq 0 ] && echo "layers: every include goes the right way"
 exit "$bad"

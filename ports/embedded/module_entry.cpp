@@ -102,7 +102,7 @@ extern "C" __attribute__((visibility("default"))) const pipestill::embedded::Tor
   using namespace pipestill;
   using namespace pipestill::embedded;
   static constexpr TorchModule module{
-      PIPESTILL_TORCH_MODULE_VERSION,
+      PIPESTILL_MODULE_VERSION,
       [](TorchOptions options) -> std::shared_ptr<SamplingClient> { return std::make_shared<TorchSamplingClient>(options); },
       [](TorchOptions options) -> std::shared_ptr<TrainingClient> { return std::make_shared<TorchTrainingClient>(options); }};
   return &module;

@@ -11,7 +11,7 @@
 namespace pipestill::embedded {
 
 /// What the module's one symbol, `pipestill_torch_module`, returns. Both sides are built together, as C++: `version` is
-/// compared before anything else is looked at.
+/// compared before anything else is looked at (ports/module_file.hpp).
 struct TorchModule {
   const char* version;
   std::shared_ptr<SamplingClient> (*make_sampling_client)(TorchOptions options);

@@ -14,8 +14,8 @@ cmake --build "$scratch/build" >/dev/null
 
 linked=$(ldd "$scratch/build/embed")
 grep -q "$scratch/prefix.*libpipestill" <<<"$linked" || { echo "embed: does not link the installed libpipestill" >&2; exit 1; }
-if grep -E 'libtorch|libc10|libdnnl|libcurl' <<<"$linked"; then
+if grep -E 'libtorch|libc10|libdnnl|libcurl|libsentencepiece' <<<"$linked"; then
   echo "embed: links what an embedder did not ask for" >&2
   exit 1
 fi
-echo "embed: links neither libtorch nor libcurl"
+echo "embed: links neither libtorch nor libcurl nor libsentencepiece"

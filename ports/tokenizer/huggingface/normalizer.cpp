@@ -114,20 +114,28 @@ std::string lower_case(std::string_view text) {
   return out;
 }
 
-Result<std::string> replace_matches(std::string_view text, const Regex* regex, std::string_view pattern, std::string_view content) {
+Result<std::string> replace_matches(std::string_view text, const Regex* regex, std::string_view pattern, std::string_view content,
+                                    std::size_t max_bytes) {
   std::string out;
   std::size_t copied = 0;
+  const auto fits = [&] { return out.size() <= max_bytes && text.size() - copied <= max_bytes - out.size(); };
   const auto replace = [&](std::size_t begin, std::size_t end) {
     out.append(text.substr(copied, begin - copied)).append(content);
     copied = end;
-    return true;
+    return fits();
   };
   if (regex) {
-    if (!for_each_match(*regex, text, replace)) {
+    if (!for_each_match(*regex, text, replace) && fits()) {
       return fail(ErrorCode::invalid_input, "the pattern " + printable(regex->pattern()) + " takes too many steps on this text");
     }
   } else if (!pattern.empty()) {
-    for (auto at = text.find(pattern); at != std::string_view::npos; at = text.find(pattern, at + pattern.size())) replace(at, at + pattern.size());
+    for (auto at = text.find(pattern); at != std::string_view::npos; at = text.find(pattern, copied)) {
+      if (!replace(at, at + pattern.size())) break;
+    }
+  }
+  if (!fits()) {
+    return fail(ErrorCode::invalid_input, "the replacement of \"" + printable(regex ? std::string_view(regex->pattern()) : pattern) +
+                                              "\" makes a text grow above 64 times its length and 4096 bytes");
   }
   return out += text.substr(copied);
 }
@@ -168,6 +176,7 @@ Result<Normalizer> Normalizer::parse(const json::value& value, const JsonPlace& 
 
 Result<std::string> Normalizer::normalize(std::string_view text) const {
   std::string out(text);
+  const auto limit = grown_at_most(text.size());
   for (const auto& step : steps_) {
     switch (step.kind) {
       case Step::Kind::nfc: out = normalize_nfc(out); break;
@@ -176,7 +185,7 @@ Result<std::string> Normalizer::normalize(std::string_view text) const {
         if (!out.empty()) out.insert(0, step.content);
         break;
       case Step::Kind::replace: {
-        auto replaced = replace_matches(out, step.regex.get(), step.pattern, step.content);
+        auto replaced = replace_matches(out, step.regex.get(), step.pattern, step.content, limit);
         if (!replaced) return replaced;
         out = *std::move(replaced);
       }

@@ -125,16 +125,21 @@ Result<std::string> TokenDecoder::decode(std::vector<std::string> texts) const {
     for (std::size_t i = 0; i < texts.size(); ++i) text.append(i > 0 ? " " : "").append(texts[i]);
     return text;
   }
+  std::size_t bytes = 0;
+  for (const auto& text : texts) bytes += text.size();
+  const auto limit = grown_at_most(bytes);
   for (const auto& step : steps_) {
     switch (step.kind) {
       case Step::Kind::byte_level: texts = {join_bytes(texts)}; break;
       case Step::Kind::byte_fallback: texts = join_fallback_bytes(texts); break;
       case Step::Kind::fuse: texts = {fuse(texts)}; break;
       case Step::Kind::replace:
+        bytes = 0;
         for (auto& text : texts) {
-          auto replaced = replace_matches(text, step.regex.get(), step.pattern, step.content);
+          auto replaced = replace_matches(text, step.regex.get(), step.pattern, step.content, limit - bytes);
           if (!replaced) return replaced;
           text = *std::move(replaced);
+          bytes += text.size();
         }
         break;
       case Step::Kind::strip:

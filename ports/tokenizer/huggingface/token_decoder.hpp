@@ -17,7 +17,7 @@ class TokenDecoder {
   TokenDecoder() = default;  ///< the texts with a space between each two
   [[nodiscard]] static Result<TokenDecoder> parse(const boost::json::value& value, const JsonPlace& place);
 
-  /// ErrorCode::invalid_input if a regular expression gives up.
+  /// ErrorCode::invalid_input if a regular expression gives up, or replacements make the text grow above grown_at_most().
   [[nodiscard]] Result<std::string> decode(std::vector<std::string> texts) const;
 
  private:

@@ -7,7 +7,6 @@
 #include <boost/json/parse.hpp>
 #include <atomic>
 #include <cstdlib>
-#include <map>
 #include <thread>
 
 #include "ports/tokenizer/huggingface/utf8.hpp"
@@ -62,34 +61,6 @@ rc::Gen<std::string> texts() {
     for (const auto code : codes) utf8::append(text, code);
     return text;
   });
-}
-
-/// Merges by their definition: the pair of lowest rank, of equal ones the leftmost, one after the other.
-Tokens merged_slowly(const std::string& text, const Merges& merges) {
-  Tokens tokens;
-  for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
-  std::map<std::pair<Token, Token>, std::pair<std::size_t, Token>> ranks;
-  std::map<std::string, Token> ids;
-  for (Token byte = 0; byte < 256; ++byte) {
-    const char raw = static_cast<char>(byte);
-    ids[huggingface::map_bytes({&raw, 1})] = byte;
-  }
-  for (const auto& [left, right] : merges) {
-    const auto rank = ranks.size();
-    const auto id = static_cast<Token>(256 + rank);
-    ids[left + right] = id;
-    ranks[{ids.at(left), ids.at(right)}] = {rank, id};
-  }
-  for (;;) {
-    std::size_t best = tokens.size(), best_rank = ranks.size();
-    for (std::size_t i = 0; i + 1 < tokens.size(); ++i) {
-      const auto found = ranks.find({tokens[i], tokens[i + 1]});
-      if (found != ranks.end() && found->second.first < best_rank) best = i, best_rank = found->second.first;
-    }
-    if (best == tokens.size()) return tokens;
-    tokens[best] = ranks.at({tokens[best], tokens[best + 1]}).second;
-    tokens.erase(tokens.begin() + static_cast<std::ptrdiff_t>(best) + 1);
-  }
 }
 
 }  // namespace
@@ -200,6 +171,22 @@ TEST_CASE("tokenizer.json: normalizers") {
   CHECK(ids_of(prepend, "a  b") == Tokens{'_', 'a', '_', '_', 'b'});
   CHECK(ids_of(prepend, "").empty());
   CHECK(ids_of(with(byte_level_file({}), "normalizer", R"({"type":"Replace","pattern":{"Regex":"a+"},"content":"b"})"), "caad") == Tokens{'c', 'b', 'd'});
+}
+
+TEST_CASE("tokenizer.json: replacements that feed each other cannot fill the memory") {
+  std::string doublings = R"({"type":"Replace","pattern":{"String":"a"},"content":"aa"})";
+  for (int i = 0; i < 6; ++i) doublings += "," + doublings;  // 64 of them
+  const auto grows_by_string = tokenizer_of(with(byte_level_file({}), "normalizer", R"({"type":"Sequence","normalizers":[)" + doublings + "]}"));
+  const auto grown = grows_by_string->encode("xa", SpecialText::recognise);
+  REQUIRE(!grown);
+  CHECK(grown.error().code == ErrorCode::invalid_input);
+  CHECK(grown.error().message == "the replacement of \"a\" makes a text grow above 64 times its length and 4096 bytes");
+  CHECK(grows_by_string->encode("xyz", SpecialText::recognise).value() == Tokens{'x', 'y', 'z'});
+  const auto by_regex = tokenizer_of(with(byte_level_file({}), "normalizer", R"({"type":"Replace","pattern":{"Regex":"a|"},"content":")" + std::string(5000, 'b') + R"("})"));
+  CHECK(by_regex->encode("a", SpecialText::recognise).error().message.find("grow above") != std::string::npos);
+  const auto decoder = tokenizer_of(with(byte_level_file({}), "decoder", R"({"type":"Sequence","decoders":[)" + doublings + "]}"));
+  CHECK(decoder->decode(Tokens{'x', 'a', 'a'}).error().message.find("grow above") != std::string::npos);
+  CHECK(decoder->decode(Tokens{'x', 'y'}).value() == "xy");
 }
 
 TEST_CASE("tokenizer.json: pre-tokenizers") {

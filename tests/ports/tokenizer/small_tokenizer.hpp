@@ -4,6 +4,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -58,6 +59,34 @@ inline std::shared_ptr<const HuggingFaceTokenizer> tokenizer_of(const boost::jso
 
 inline std::vector<Token> ids_of(const boost::json::object& file, const std::string& text, SpecialText special = SpecialText::recognise) {
   return tokenizer_of(file)->encode(text, special).value();
+}
+
+/// Merges by their definition: the pair of lowest rank, of equal ones the leftmost, one after the other.
+inline std::vector<Token> merged_slowly(const std::string& text, const Merges& merges) {
+  std::vector<Token> tokens;
+  for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
+  std::map<std::pair<Token, Token>, std::pair<std::size_t, Token>> ranks;
+  std::map<std::string, Token> ids;
+  for (Token byte = 0; byte < 256; ++byte) {
+    const char raw = static_cast<char>(byte);
+    ids[huggingface::map_bytes({&raw, 1})] = byte;
+  }
+  for (const auto& [left, right] : merges) {
+    const auto rank = ranks.size();
+    const auto id = static_cast<Token>(256 + rank);
+    ids[left + right] = id;
+    ranks[{ids.at(left), ids.at(right)}] = {rank, id};
+  }
+  for (;;) {
+    std::size_t best = tokens.size(), best_rank = ranks.size();
+    for (std::size_t i = 0; i + 1 < tokens.size(); ++i) {
+      const auto found = ranks.find({tokens[i], tokens[i + 1]});
+      if (found != ranks.end() && found->second.first < best_rank) best = i, best_rank = found->second.first;
+    }
+    if (best == tokens.size()) return tokens;
+    tokens[best] = ranks.at({tokens[best], tokens[best + 1]}).second;
+    tokens.erase(tokens.begin() + static_cast<std::ptrdiff_t>(best) + 1);
+  }
 }
 
 }  // namespace pipestill::testing
