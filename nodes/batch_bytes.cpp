@@ -10,14 +10,18 @@ namespace {
 constexpr std::uint64_t kDatumPosition = sizeof(Token) + sizeof(std::int64_t) + 3 * sizeof(float);
 // A token of an answer: itself, its log-probability, and the teacher's of it.
 constexpr std::uint64_t kAnswerToken = sizeof(Token) + sizeof(Logprob) + sizeof(float);
-// What a renderer puts around a message, around a tool call and before a conversation (a system message of the format's own), at most.
-constexpr std::uint64_t kTokensAroundMessage = 32, kTokensAroundCall = 64, kTokensBefore = 512;
+// What a renderer puts around a message, around a tool call or a declared tool, before a conversation (a system message of the format's own) and
+// around the tools that it declares, at most.
+constexpr std::uint64_t kTokensAroundMessage = 32, kTokensAroundCall = 64, kTokensBefore = 512, kTokensAroundTools = 1024;
 // What JSON text grows by when it is printed anew: \u00e9 for two bytes, 1000000000000000.0 for 1e15.
 constexpr std::uint64_t kMostJsonGrowth = 6;
+// And when it is held as values: a number of one digit is one, and so is an empty string.
+constexpr std::uint64_t kMostParsedGrowth = sizeof(PythonJson::Members::value_type);
 
 std::uint64_t text_bytes(const Row& row) {
   std::uint64_t bytes = row.where.size() + row.teacher.size();
   for (const auto& message : row.conversation) bytes += sizeof(Message) + text_bytes(message);
+  for (const auto& tool : row.tools) bytes += sizeof(ToolSpec) + kMostParsedGrowth * tool.function.dumps().size();
   return bytes;
 }
 
@@ -29,6 +33,9 @@ std::uint64_t most_prompt_tokens(const Row& row) {
     tokens += kTokensAroundMessage + text_bytes(message);
     for (const auto& call : message.tool_calls) tokens += kTokensAroundCall + kMostJsonGrowth * (call.name.size() + call.arguments.size());
   }
+  if (!row.tools.empty()) tokens += kTokensAroundTools;
+  // A declaration writes a tool's JSON anew, or as types with a comment for each key: no longer than that.
+  for (const auto& tool : row.tools) tokens += kTokensAroundCall + kMostJsonGrowth * tool.function.dumps().size();
   return tokens;
 }
 

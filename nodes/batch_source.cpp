@@ -50,6 +50,9 @@ Result<Row> BatchSource::read_row(const RowPlace& place) {
   auto conversation = recipe_->method == Method::supervised ? supervised_conversation(*record) : prompt_conversation(*record);
   if (!conversation) return fail(at_row(row, std::move(conversation.error())));
   row.conversation = *std::move(conversation);
+  auto tools = declared_tools(*record);
+  if (!tools) return fail(at_row(row, std::move(tools.error())));
+  row.tools = *std::move(tools);
   if (recipe_->method != Method::supervised) {
     row.seed = draw_seed(recipe_->seed, recipe_->method == Method::on_policy ? "student_sampling" : "teacher_sampling", place.dataset, place.epoch, place.index, 0);
   }

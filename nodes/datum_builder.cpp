@@ -54,7 +54,9 @@ Result<std::optional<Datum>> DatumBuilder::build(const SampledRow& sampled) cons
 
 Result<std::optional<Datum>> DatumBuilder::build(Row& row) const {
   if (auto truncated = options_.prompts.truncate(row); !truncated) return fail(std::move(truncated.error()));
-  auto example = options_.prompts.renderer->build_supervised_example(row.conversation, TrainOnWhat::last_assistant_message);
+  const auto conversation = with_tools(*options_.prompts.renderer, row.tools, row.conversation);
+  if (!conversation) return fail(conversation.error());
+  auto example = options_.prompts.renderer->build_supervised_example(*conversation, TrainOnWhat::last_assistant_message);
   if (!example) return fail(std::move(example.error()));
   if (example->input.length() < 2) return std::nullopt;
   return datum_from_model_input_weights(std::move(example->input), example->weights, options_.max_length);

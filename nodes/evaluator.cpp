@@ -28,7 +28,11 @@ Result<std::shared_ptr<const Evaluator>> Evaluator::make(DatasetStore& dataset, 
     if (!conversation) return fail(std::move(conversation.error()));
     Row row{.where = record->where, .prompt = {}, .reference = conversation->back().content.said()};
     conversation->pop_back();
-    auto prompt = renderer->build_generation_prompt(*conversation);
+    const auto tools = declared_tools(*record);
+    if (!tools) return fail(tools.error());
+    const auto declared = with_tools(*renderer, *tools, *std::move(conversation));
+    if (!declared) return fail(declared.error().code, row.where + ": " + declared.error().message);
+    auto prompt = renderer->build_generation_prompt(*declared);
     if (!prompt) return fail(prompt.error().code, row.where + ": " + prompt.error().message);
     row.prompt = *std::move(prompt);
     rows.push_back(std::move(row));

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "graph/base/clock.hpp"
+#include "ports/renderer/tools.hpp"
 #include "ports/sampling/sampling_client.hpp"
 #include "ports/types.hpp"
 
@@ -57,6 +58,7 @@ struct Row {
   std::uint64_t dataset = 0;  ///< in a mix, from 0
   std::string where = {};   ///< for error texts, e.g. "train.jsonl:17"
   std::vector<Message> conversation = {};
+  std::vector<ToolSpec> tools = {};  ///< that the conversation declares to the model
   std::string teacher = {};                          ///< who is asked; empty: nobody
   std::uint64_t seed = 0;                            ///< the only source of randomness of its sampled answer
   std::optional<DropReason> dropped = std::nullopt;  ///< empty: it is to train the student

@@ -43,7 +43,9 @@ Result<void> PromptRenderer::truncate(Row& row) const {
 
 Result<ModelInput> PromptRenderer::render(Row& row) const {
   if (auto truncated = truncate(row); !truncated) return fail(std::move(truncated.error()));
-  auto prompt = renderer->build_generation_prompt(row.conversation);
+  const auto conversation = with_tools(*renderer, row.tools, row.conversation);
+  if (!conversation) return fail(at_row(row, conversation.error()));
+  auto prompt = renderer->build_generation_prompt(*conversation);
   if (!prompt) return fail(at_row(row, std::move(prompt.error())));
   return prompt;
 }

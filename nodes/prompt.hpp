@@ -16,7 +16,7 @@ struct PromptRenderer {
   std::shared_ptr<const Tokenizer> tokenizer;
   std::optional<std::size_t> max_prompt_tokens = std::nullopt;
 
-  /// The row's conversation, whose last user message keeps at most max_prompt_tokens tokens, rendered for an answer.
+  /// The row's conversation, whose last user message keeps at most max_prompt_tokens tokens, with its tools declared, rendered for an answer.
   /// Truncates the conversation in the row itself. An error names the row.
   [[nodiscard]] Result<ModelInput> render(Row& row) const;
   /// Only the truncation: the text becomes decode(first max_prompt_tokens tokens of encode(text)), without added special tokens: as the

@@ -4,6 +4,7 @@
 
 #include "graph/base/error.hpp"
 #include "ports/dataset/dataset_store.hpp"
+#include "ports/renderer/tools.hpp"
 #include "ports/types.hpp"
 
 namespace pipestill {
@@ -18,5 +19,8 @@ namespace pipestill {
 /// The conversation that a student learns from: `messages`, of which the last is the assistant's and is the target. Keeps `trainable`, which
 /// renderers take with TrainOnWhat::customized and refuse with another mode.
 [[nodiscard]] Result<std::vector<Message>> supervised_conversation(const DatasetRow& row);
+
+/// The functions in the row's `tools` (tools_from_json()), which its conversation declares to the model; none where it is missing or null.
+[[nodiscard]] Result<std::vector<ToolSpec>> declared_tools(const DatasetRow& row);
 
 }  // namespace pipestill

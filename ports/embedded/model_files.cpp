@@ -73,7 +73,7 @@ Result<std::optional<std::string>> tokenizer_fingerprint(const ModelRef& model) 
   if (!fs::is_directory(directory, ignored)) return std::nullopt;
   auto tokenizer = Tokenizer::load(model.model);
   if (tokenizer) return (*tokenizer)->fingerprint();
-  for (const auto* file : {"tokenizer.json", "chars.json", "bytes.json"}) {
+  for (const auto* file : {"tokenizer.json", "tokenizer.model", "chars.json", "bytes.json"}) {
     if (fs::exists(directory / file, ignored)) return fail(std::move(tokenizer).error());
   }
   return std::nullopt;

@@ -43,11 +43,14 @@ class PythonJson {
   /// A string's text; lone surrogates in it count as U+FFFD.
   [[nodiscard]] std::optional<std::string> text() const;
 
+  bool operator==(const PythonJson&) const = default;
+
  private:
   friend class PythonJsonParser;
   /// null, true, false or a number, as it is printed.
   struct Atom {
     std::string printed;
+    bool operator==(const Atom&) const = default;
   };
   void print(std::string& out, const PythonJsonStyle& style) const;
   std::variant<Atom, std::u32string, Elements, Members> value_;

@@ -22,6 +22,7 @@ struct ToolSpec {
   std::string name = {};
   std::optional<std::string> description = std::nullopt;
   [[nodiscard]] const PythonJson* parameters() const { return function.find(U"parameters"); }  ///< a JSON schema; null if there is none
+  bool operator==(const ToolSpec&) const = default;
 };
 
 /// Reads strictly: a list of functions, each as it is or in {"type":"function","function"}. A function has a `name`, a string that is not

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <boost/json/parse.hpp>
 #include <map>
 #include <set>
 
@@ -10,6 +11,7 @@
 #include "ports/dataset/memory_store.hpp"
 #include "ports/dataset/numpy_random.hpp"
 #include "tests/nodes/fakes.hpp"
+#include "tests/support/stand_in_tokenizer.hpp"
 
 namespace {
 
@@ -189,6 +191,36 @@ TEST_CASE("a batch reserves no less than it comes to, whatever max_prompt_tokens
     context.bytes = shown;
     const DatumBuilder builder({.method = Method::supervised, .prompts = renderer, .max_length = 20000});
     CHECK(bytes_of(builder(asked, context).value()) <= shown);
+  }
+}
+
+TEST_CASE("tools that a row declares stand in its prompt and its example, within what the batch reserves") {
+  const auto tools = tools_from_json(boost::json::parse(R"([{"name": "f", "description": "ééé", "parameters": {"type": "object", "properties": {"a": {}, "b": {"examples": [1e15, 1e15]}}}},
+                                                            {"name": "g", "description": "", "parameters": {}}])"),
+                                     "t")
+                         .value();
+  for (const auto& [vocabulary, name] : {std::pair{"qwen3", "qwen3"}, {"deepseek_v3", "deepseekv3"}, {"gpt-oss", "gpt_oss_no_sysprompt"}, {"mock", "kimi_k2"}}) {
+    INFO(name);
+    const auto tokenizer = stand_in_for(vocabulary);
+    const PromptRenderer renderer{Renderer::make(name, tokenizer).value(), tokenizer};
+    auto asked = prompts({""});
+    asked.rows[0].tools = tools;
+    asked.rows[0].conversation = {{"user", "q"}};
+    const auto reserved = most_bytes(recipe_of("off_policy", {"training.max_length=20000"}), asked);
+    SampledBatch sampled;
+    sampled.rows.push_back({.row = asked.rows[0], .answer = answer_of(".")});
+    sampled.rows[0].prompt = renderer.render(sampled.rows[0].row).value();
+    CHECK(most_bytes(sampled) <= reserved);
+    const auto prompt = tokenizer->decode(sampled.rows[0].prompt.to_ints()).value();
+    CHECK(prompt.find("\\u00e9\\u00e9\\u00e9") + prompt.find("ééé") != 2 * std::string::npos);
+
+    auto shown = asked;
+    shown.rows[0].conversation.push_back({"assistant", "a"});
+    graph::Context context;
+    const DatumBuilder builder({.method = Method::supervised, .prompts = renderer, .max_length = 20000});
+    const auto built = builder(shown, context).value();
+    REQUIRE(built.rows[0].datum);
+    CHECK(tokenizer->decode(built.rows[0].datum->model_input.to_ints()).value().starts_with(prompt.substr(0, prompt.find("q"))));
   }
 }
 

@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <boost/json/parse.hpp>
+
 #include "graph/feedback.hpp"
 #include "nodes/student_inference.hpp"
 #include "nodes/teacher_inference.hpp"
@@ -87,6 +89,16 @@ TEST_CASE("a list of one text part is shortened like a text, and another list is
   const auto refused = f.renderer.truncate(row);
   REQUIRE(!refused);
   CHECK(refused.error().message == "train.jsonl:1: max_prompt_tokens shortens a text, and the last user message is a list of 2 parts");
+}
+
+TEST_CASE("a row with tools is refused with its place by a renderer that cannot declare them") {
+  Fixture f;
+  auto row = prompts({"ab"}).rows.at(0);
+  row.tools = tools_from_json(boost::json::parse(R"([{"name": "f"}])"), "t").value();
+  const auto refused = f.renderer.render(row);
+  REQUIRE(!refused);
+  CHECK(refused.error().code == ErrorCode::invalid_input);
+  CHECK(refused.error().message.starts_with("train.jsonl:1: the renderer "));
 }
 
 TEST_CASE("the rows of the next batch fill the places that a straggler leaves, oldest batch first") {

@@ -80,3 +80,12 @@ TEST_CASE("a supervised row ends with the assistant's message") {
     CHECK(messages.error().message.starts_with("train.jsonl:17: "));
   }
 }
+
+TEST_CASE("a row declares tools, or none; what is no list of functions is refused with its place") {
+  CHECK(declared_tools(row_of(R"({"prompt":"p"})")).value().empty());
+  CHECK(declared_tools(row_of(R"({"prompt":"p","tools":null})")).value().empty());
+  const auto tools = declared_tools(row_of(R"({"messages":[],"tools":[{"type":"function","function":{"name":"f"}}]})")).value();
+  REQUIRE(tools.size() == 1);
+  CHECK(tools[0].name == "f");
+  CHECK(declared_tools(row_of(R"({"tools":[1]})")).error().message.starts_with("train.jsonl:17: tools[0] is not an object"));
+}
