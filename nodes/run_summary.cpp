@@ -17,7 +17,7 @@ namespace {
 namespace json = boost::json;
 
 double seconds(std::chrono::nanoseconds time) { return static_cast<double>(time.count()) / 1e9; }
-json::object to_json(const graph::StageReport& stage) {
+json::object json_of(const graph::StageReport& stage) {
   return {{"messages", stage.messages},
           {"busy_s", seconds(stage.busy)},
           {"order_wait_s", seconds(stage.order_wait)},
@@ -27,21 +27,21 @@ json::object to_json(const graph::StageReport& stage) {
           {"p99_ms", milliseconds(stage.p99)}};
 }
 
-json::object to_json(const RunSummary::Failure& failure) {
+json::object json_of(const RunSummary::Failure& failure) {
   return {{"stage", failure.stage},
           {"seq", failure.seq ? json::value(failure.seq->value) : json::value(nullptr)},
           {"code", name_of(failure.error.code)},
           {"message", failure.error.message}};
 }
 
-json::value to_json(const std::optional<EvaluationResult>& result) {
+json::value json_of(const std::optional<EvaluationResult>& result) {
   if (!result) return nullptr;
   json::object metrics;
   for (const auto& [name, value] : result->metrics) metrics[name] = value;
   return metrics;
 }
 
-json::value to_json(const std::optional<ModelUsage>& usage) {
+json::value json_of(const std::optional<ModelUsage>& usage) {
   if (!usage) return nullptr;
   return json::object{{"compute_s", seconds(usage->compute)}, {"tokens", usage->tokens}};
 }
@@ -103,11 +103,11 @@ std::optional<std::string> RunSummary::bottleneck() const {
 
 json::object RunSummary::to_json() const {
   json::object by_stage, dropped, machine;
-  for (const auto& stage : stages) by_stage[stage.name] = pipestill::to_json(stage);
+  for (const auto& stage : stages) by_stage[stage.name] = json_of(stage);
   for (std::size_t i = 0; i < kDropReasonNames.size(); ++i) dropped[kDropReasonNames[i]] = totals.dropped.by_reason[i];
   for (const auto& [key, value] : identity) machine[key] = value;
   json::array unclosed;
-  for (const auto& close_failure : close_failures) unclosed.push_back(pipestill::to_json(close_failure));
+  for (const auto& close_failure : close_failures) unclosed.push_back(json_of(close_failure));
   return {{"status", name_of(status)},
           {"steps", totals.steps},
           {"optim_steps", totals.optim_steps},
@@ -120,12 +120,12 @@ json::object RunSummary::to_json() const {
           {"weights_digest", or_null(weights_digest)},
           {"deterministic", nondeterminism.empty()},
           {"reasons", json::array(nondeterminism.begin(), nondeterminism.end())},
-          {"eval", {{"before", pipestill::to_json(eval_before)}, {"after", pipestill::to_json(eval_after)}}},
+          {"eval", {{"before", json_of(eval_before)}, {"after", json_of(eval_after)}}},
           {"stages", std::move(by_stage)},
-          {"models", {{"teacher", pipestill::to_json(teacher)}, {"student", pipestill::to_json(student)}}},
+          {"models", {{"teacher", json_of(teacher)}, {"student", json_of(student)}}},
           {"overlap", {{"busy", or_null(overlap_busy)}}},
           {"bottleneck", or_null(bottleneck())},
-          {"failure", failure ? json::value(pipestill::to_json(*failure)) : json::value(nullptr)},
+          {"failure", failure ? json::value(json_of(*failure)) : json::value(nullptr)},
           {"close_failures", std::move(unclosed)},
           {"identity", std::move(machine)}};
 }

@@ -54,7 +54,7 @@ void require_round_trip(const CharsTokenizer& tokenizer) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+PIPESTILL_FUZZ_TARGET(chars_tokenizer) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const auto tokenizer = CharsTokenizer::parse(text, "chars.json");
   if (!tokenizer) {

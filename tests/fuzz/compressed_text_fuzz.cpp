@@ -6,7 +6,7 @@
 #include "ports/dataset/dataset_factory.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+PIPESTILL_FUZZ_TARGET(compressed_text) {
   using namespace pipestill;
   if (size == 0) return 0;
   const auto path = fuzz::scratch_directory() / (data[0] % 2 == 0 ? "rows.jsonl.gz" : "rows.jsonl.zst");

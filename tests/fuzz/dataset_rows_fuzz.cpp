@@ -34,7 +34,7 @@ void require_answer(const Result<T>& result, std::string_view place) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+PIPESTILL_FUZZ_TARGET(dataset_rows) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const auto path = fuzz::scratch_directory() / "rows.jsonl";
   std::ofstream(path, std::ios::binary) << text;

@@ -171,7 +171,7 @@ void check_tokens(const std::uint8_t* data, std::size_t size) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+PIPESTILL_FUZZ_TARGET(encode_text) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   if (is_utf8(text)) {
     check_text(text);

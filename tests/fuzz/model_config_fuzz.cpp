@@ -9,7 +9,7 @@
 using namespace pipestill;
 using pipestill::fuzz::require;
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+PIPESTILL_FUZZ_TARGET(model_config) {
   const auto config = parse_model_config({reinterpret_cast<const char*>(data), size}, "config.json");
   if (!config) {
     fuzz::require_sound_refusal(config.error());

@@ -60,7 +60,7 @@ Result<Recipe> parse(std::string_view text, std::span<const Override> overrides)
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+PIPESTILL_FUZZ_TARGET(recipe) {
   std::string_view rest(reinterpret_cast<const char*>(data), size);
   const auto take = [&rest] {
     const auto end = rest.find(kSet);

@@ -9,6 +9,7 @@
 #include "ports/renderer/message_json.hpp"
 #include "ports/renderer/python_json.hpp"
 #include "ports/renderer/renderer.hpp"
+#include "ports/renderer/tools.hpp"
 #include "ports/strict_json.hpp"
 #include "tests/fuzz/fuzz.hpp"
 #include "tests/support/stand_in_tokenizer.hpp"
@@ -132,7 +133,7 @@ void check_python_json(std::string_view text) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+PIPESTILL_FUZZ_TARGET(render) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   check_python_json(text);
   const auto answer = every_token()->encode(text, SpecialText::recognise).value();
@@ -142,12 +143,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::require_sound_refusal(value.error());
     return 0;
   }
-  const auto messages = messages_from_json(*value, "messages.json");
-  if (!messages) {
-    fuzz::require_sound_refusal(messages.error());
-    return 0;
+  const auto* object = value->if_object();
+  const auto* list = object ? object->if_contains("messages") : &*value;
+  const auto* declared = object ? object->if_contains("tools") : nullptr;
+  const auto messages = messages_from_json(list ? *list : *value, "messages.json");
+  const auto tools = declared ? tools_from_json(*declared, "tools") : Result<std::vector<ToolSpec>>();
+  if (!messages) fuzz::require_sound_refusal(messages.error());
+  if (!tools) fuzz::require_sound_refusal(tools.error());
+  if (!messages || !tools) return 0;
+  for (const auto& message : *messages) require_round_trip(message);
+  for (const auto& renderer : every_renderer()) {
+    const auto conversation = with_tools(*renderer, *tools, *messages);
+    if (conversation) check_conversation(*renderer, *conversation);
+    else fuzz::require_sound_refusal(conversation.error());
   }
-  std::ranges::for_each(*messages, require_round_trip);
-  for (const auto& renderer : every_renderer()) check_conversation(*renderer, *messages);
   return 0;
 }

@@ -104,7 +104,7 @@ void require_round_trip(const SafetensorsFile& file) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+PIPESTILL_FUZZ_TARGET(safetensors) {
   static const MemoryFile input;
   input.write(data, size);
   const auto file = SafetensorsFile::open(input.path());

@@ -36,7 +36,7 @@ void check_text(const SentencePieceTokenizer& tokenizer, std::string_view text, 
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+PIPESTILL_FUZZ_TARGET(sentencepiece_model) {
   const auto tokenizer = SentencePieceTokenizer::parse(std::string(reinterpret_cast<const char*>(data), size), "tokenizer.model");
   if (!tokenizer) {
     fuzz::require_sound_refusal(tokenizer.error());

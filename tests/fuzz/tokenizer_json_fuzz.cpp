@@ -56,7 +56,7 @@ void require_same_when_saved(const HuggingFaceTokenizer& tokenizer) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+PIPESTILL_FUZZ_TARGET(tokenizer_json) {
   const auto tokenizer = HuggingFaceTokenizer::parse(std::string(reinterpret_cast<const char*>(data), size), "tokenizer.json", "/nonexistent");
   if (!tokenizer) {
     fuzz::require_sound_refusal(tokenizer.error());
