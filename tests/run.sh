@@ -4,7 +4,7 @@
 #   core      a clean build of everything but the embedded models, timed; no tests
 #   tsan      thread sanitizer over everything that needs neither oneTBB nor libtorch (so not the program)
 #   asan      address and undefined-behaviour sanitizers over everything but libtorch
-#   clang     what is fuzzed, compiled by clang with its sanitizers; the corpora are replayed
+#   clang     what is fuzzed, compiled by clang; the corpora are replayed
 #   release   everything, optimised, with all tests
 #   --all     these five, in this order: what CI runs
 #   fuzz      ten minutes of libFuzzer for each parser
@@ -28,10 +28,9 @@ done
 say() { awk -v part="$1" -v what="$2" -v s="$3" 'BEGIN { printf "run.sh: %s: %s in %.1f minutes (%d s)\n", part, what, s / 60, s }'; }
 
 build() {  # PART
-  local begin=$SECONDS preset=$1
-  [ "$1" != clang ] || preset=fuzz
-  cmake --preset "$preset" >/dev/null
-  cmake --build --preset "$preset"
+  local begin=$SECONDS
+  cmake --preset "$1" >/dev/null
+  cmake --build --preset "$1"
   say "$1" built $((SECONDS - begin))
 }
 
