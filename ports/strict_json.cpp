@@ -35,7 +35,7 @@ struct StrictHandler {
   json::value root;
   std::string text;  ///< pieces of the string or key being read
   std::string refusal;
-  bool rounds_numbers = false;  ///< instead of refusing those that it cannot hold
+  bool takes_any_number = false;  ///< instead of refusing those that it cannot hold
 
   [[nodiscard]] std::string path() const {
     std::string path;
@@ -99,17 +99,16 @@ struct StrictHandler {
   bool on_int64(std::int64_t number, json::string_view, json::error_code&) { return add(number); }
   bool on_uint64(std::uint64_t number, json::string_view, json::error_code&) { return add(number); }
   bool on_double(double nearest, json::string_view digits, json::error_code& ec) {
-    if (rounds_numbers) return add(nearest);
     const std::string shown(digits);
-    if (shown.find_first_of(".eE") == std::string::npos) {
+    const bool is_integer = shown.find_first_of(".eE") == std::string::npos;
+    if (is_integer && !takes_any_number) {
       return refuse("the integer " + printable(shown) + " does not fit in 64 bits; where the key takes a larger one, write it as a string", ec);
     }
     double number = 0;
     const auto [end, error] = std::from_chars(shown.data(), shown.data() + shown.size(), number);
-    if (error != std::errc() || end != shown.data() + shown.size() || !std::isfinite(number)) {
-      return refuse("the number " + printable(shown) + " is too large or too small for a double", ec);
-    }
-    return add(number);
+    if (error == std::errc() && end == shown.data() + shown.size() && std::isfinite(number)) return add(number);
+    if (takes_any_number) return add(nearest);  // Boost's, of what is too large or too small
+    return refuse("the number " + printable(shown) + " is too large or too small for a double", ec);
   }
   bool on_bool(bool value, json::error_code&) { return add(value); }
   bool on_null(json::error_code&) { return add(nullptr); }
@@ -140,7 +139,7 @@ std::string explain(const json::error_code& ec, std::string_view rest, std::size
                               : "a character that cannot stand here, or that is not valid UTF-8";
 }
 
-Result<json::value> parse_within(std::string_view text, const std::string& name, const JsonLineOptions& limits, bool rounds_numbers) {
+Result<json::value> parse_within(std::string_view text, const std::string& name, const JsonLineOptions& limits, bool takes_any_number) {
   if (text.size() > limits.max_bytes) {
     return fail(ErrorCode::invalid_input,
                 name + ": " + std::to_string(text.size()) + " bytes of JSON; at most " + std::to_string(limits.max_bytes) + " are read");
@@ -149,7 +148,7 @@ Result<json::value> parse_within(std::string_view text, const std::string& name,
   options.max_depth = limits.max_depth;
   json::basic_parser<StrictHandler> parser(options);
   auto& handler = parser.handler();
-  handler.rounds_numbers = rounds_numbers;
+  handler.takes_any_number = takes_any_number;
   json::error_code ec;
   const auto offset = parser.write_some(false, text.data(), text.size(), ec);
   const auto refuse = [&](const std::string& why) {

@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "graph/detail/run.hpp"
-#include "graph/detail/spin_lock.hpp"
 
 namespace pipestill::graph::detail {
 namespace {
@@ -55,10 +54,13 @@ class Order {
 
 /// Bounds what is outstanding of a stage that completes later: TBB's limit on an async_node covers the submission only. A slot that finds no
 /// place waits here instead of in a join before the node, whose reservations cost a third of an idle batch; when it gets one it is put into the
-/// node again. First come, first served. Thread-safe.
+/// node again. First come, first served; in a stage in sequence nobody overtakes a slot that is on its way there. Thread-safe.
 class Places {
  public:
-  Places(std::size_t count, std::size_t depth, std::function<void(Slot&)> put_again) : free_(count), put_again_(std::move(put_again)) { waiting_.reserve(depth); }
+  Places(const StagePlan& plan, std::size_t depth, std::function<void(Slot&)> put_again)
+      : free_(plan.limit), is_in_sequence_(plan.is_in_sequence), put_again_(std::move(put_again)) {
+    waiting_.reserve(depth);
+  }
 
   /// At the node: whether the slot has a place. If not, it will come again.
   [[nodiscard]] bool enter(Slot& slot) {
@@ -68,7 +70,7 @@ class Places {
       --on_the_way_;
       return true;
     }
-    if (free_ > 0 && waiting_.empty() && on_the_way_ == 0) {
+    if (free_ > 0 && waiting_.empty() && (!is_in_sequence_ || on_the_way_ == 0)) {
       --free_;
       return true;
     }
@@ -83,7 +85,7 @@ class Places {
   }
 
  private:
-  // Under the lock, so that slots come to the node in the order in which they got their places. TBB runs no body in it.
+  // Under the lock, so that slots come to the node in the order in which they got their places. A node's try_put runs no body, and takes no lock of ours.
   void give() {
     while (free_ > 0 && !waiting_.empty()) {
       Slot& slot = *waiting_.front();
@@ -95,9 +97,10 @@ class Places {
     }
   }
 
-  SpinLock lock_;  // guards all below but put_again_
+  std::mutex lock_;  // guards all below but constants, and has_place of the slots that pass here
   std::size_t free_;
-  std::size_t on_the_way_ = 0;  // got a place, and are not back yet: nobody overtakes them
+  std::size_t on_the_way_ = 0;  // got a place, and are not back yet
+  const bool is_in_sequence_;
   std::vector<Slot*> waiting_;  // as many as there are credits at most
   const std::function<void(Slot&)> put_again_;
 };
@@ -262,12 +265,13 @@ class Graph final : public Passage {
             run_.start(i, slot);
           };
           Slot& slot = *slot_of(message);
-          if (order && !slot.has_place) order->pass(slot, go);  // who comes again has had its turn
+          // Who comes again has had its turn. Its has_place was written before it was put, and nobody else writes it until it enters.
+          if (order && !slot.has_place) order->pass(slot, go);
           else go(slot);
         });
     starts_[i].gateway = &node.gateway();
     if (plan.limit < run_.depth()) {
-      starts_[i].places = std::make_unique<Places>(plan.limit, run_.depth(), [&node](Slot& slot) { node.try_put(message_of<Message>(slot)); });
+      starts_[i].places = std::make_unique<Places>(plan, run_.depth(), [&node](Slot& slot) { node.try_put(message_of<Message>(slot)); });
     }
     fg::make_edge(from, node);
     // Never the node itself: registering a successor there is a silent no-op.

@@ -74,7 +74,7 @@ Result<std::vector<Message>> supervised_conversation(const DatasetRow& row) {
 
 Result<std::vector<ToolSpec>> declared_tools(const DatasetRow& row) {
   const auto* tools = row.fields.if_contains("tools");
-  if (!tools || tools->is_null()) return std::vector<ToolSpec>();
+  if (!tools) return std::vector<ToolSpec>();
   return tools_from_json(*tools, row.where + ": tools");
 }
 

@@ -116,12 +116,12 @@ Result<json::value> value_at(sqlite3_stmt* statement, int column, const std::str
   if (!bytes) return refuse_database(path, place_of(row, name) + ": " + reason(sqlite3_db_handle(statement)));
   const std::string_view text(bytes, static_cast<std::size_t>(sqlite3_column_bytes(statement, column)));
   if (!is_utf8(text)) return refuse_database(path, place_of(row, name) + ": the text is not UTF-8");
-  if (name == "messages") {
-    auto messages = parse_strict_json_line(text, path.string() + ": " + place_of(row, name), {.max_bytes = text.size()});
-    if (messages && messages->is_array()) return messages;
+  if (name == "messages" || name == "tools") {
+    auto list = parse_strict_json_line(text, path.string() + ": " + place_of(row, name), {.max_bytes = text.size()});
+    if (list && list->is_array()) return list;
     json::error_code error;
-    const bool is_list = !messages && json::parse(json::string_view(text.data(), text.size()), error).is_array() && !error;
-    if (is_list) return fail(std::move(messages).error());  // a key given twice; what is no list is a string, and as such no conversation
+    const bool is_list = !list && json::parse(json::string_view(text.data(), text.size()), error).is_array() && !error;
+    if (is_list) return fail(std::move(list).error());  // a key given twice; what is no list is a string, and as such no conversation
   }
   return json::value(json::string_view(text.data(), text.size()));
 }

@@ -11,7 +11,8 @@ namespace pipestill {
 ///
 /// Variant::no_thinking (deepseekv3) leaves all thinking out and closes a think block in the header; Variant::thinking opens one in the
 /// prompt, writes an empty one into a last answer without thinking, and closes one in the header of earlier answers when thinking is
-/// stripped. Tools are declared in the system message, in the words of DeepSeek-V3.1's model card, which has them without thinking only.
+/// stripped. Tools are declared in the system message, in the words of DeepSeek-V3.1's model card, which has them without thinking only
+/// (the reference lets ::thinking declare them too; here that is refused).
 class DeepSeekV3Renderer final : public AssembledRenderer {
  public:
   enum class Variant { no_thinking, thinking };

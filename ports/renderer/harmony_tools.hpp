@@ -8,7 +8,8 @@
 namespace pipestill {
 
 /// "# Tools", and a namespace `functions` with a type for each tool; text for text what tinker-cookbook's GptOssRenderer writes, after
-/// https://cookbook.openai.com/articles/openai-harmony. What a schema says that has no such type is `any`.
+/// https://cookbook.openai.com/articles/openai-harmony. What a schema says that has no such type is `any`; titles and
+/// descriptions that are no strings are written as JSON.
 [[nodiscard]] std::string harmony_namespace(const std::vector<ToolSpec>& tools);
 
 }  // namespace pipestill

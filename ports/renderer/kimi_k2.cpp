@@ -15,6 +15,8 @@ constexpr std::string_view kCallArguments = "<|tool_call_argument_begin|>", kSys
 constexpr std::string_view kToolCallBegin = "<|tool_call_begin|>", kToolCallEnd = "<|tool_call_end|>",
                            kCallSectionBegin = "<|tool_calls_section_begin|>", kCallSectionEnd = "<|tool_calls_section_end|>";
 
+constexpr const char* kMoonshotSystem = "You are Kimi, an AI assistant created by Moonshot AI.";
+
 std::string kimi_answer(const Message& message, bool keeps_thinking) {
   std::string thinking;
   if (const auto* parts = message.content.if_parts(); parts && keeps_thinking) {
@@ -78,7 +80,7 @@ std::vector<Message> KimiK2Renderer::prepared(const std::vector<Message>& messag
   if (messages.size() > place && messages[place].role == "system") return messages;
   auto all = messages;
   all.insert(all.begin() + static_cast<std::ptrdiff_t>(place),
-             Message{.role = "system", .content = "You are Kimi, an AI assistant created by Moonshot AI."});
+             Message{.role = "system", .content = kMoonshotSystem});
   return all;
 }
 
@@ -88,9 +90,8 @@ Result<std::vector<Message>> KimiK2Renderer::tools_prefix(const std::vector<Tool
     list += list.empty() ? "[" : ",";
     list += R"({"function":)" + tool.function.dumps({.between_items = ",", .behind_key = ":", .sorts_keys = true}) + R"(,"type":"function"})";
   }
-  std::vector<Message> messages{{.role = "tool_declare", .content = list + "]"}};
-  if (!system_prompt.empty()) messages.push_back({.role = "system", .content = system_prompt});  // else prepared() puts Moonshot's there
-  return messages;
+  return std::vector<Message>{{.role = "tool_declare", .content = list + "]"},
+                              {.role = "system", .content = system_prompt.empty() ? kMoonshotSystem : system_prompt}};
 }
 
 std::size_t KimiK2Renderer::turn_start(std::span<const Message> messages) const {

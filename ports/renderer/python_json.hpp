@@ -40,6 +40,8 @@ class PythonJson {
   [[nodiscard]] bool is_truthy() const;
   /// A member of an object; null if there is none, or this is no object.
   [[nodiscard]] const PythonJson* find(std::u32string_view key) const;
+  /// A string's code points; null if this is none.
+  [[nodiscard]] const std::u32string* code_points() const { return std::get_if<std::u32string>(&value_); }
   /// A string's text; lone surrogates in it count as U+FFFD.
   [[nodiscard]] std::optional<std::string> text() const;
 

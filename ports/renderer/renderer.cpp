@@ -101,8 +101,8 @@ const char* name_of(Termination termination) {
 }
 
 Result<std::vector<Message>> Renderer::tools_prefix(const std::vector<ToolSpec>&, const std::string&) const {
-  return fail(ErrorCode::invalid_input, "the renderer " + name() + " has no way to tell a model of tools; leave `tools` out, or take a format that has one: " +
-                                            "qwen3, deepseekv3, gpt_oss or kimi_k2");
+  return fail(ErrorCode::invalid_input, "the renderer " + name() + " has no way to tell a model of tools; leave `tools` out, or take a format that has one, as " +
+                                            "qwen3, deepseekv3, gpt_oss_no_sysprompt and kimi_k2 do");
 }
 
 Result<std::vector<SupervisedExample>> Renderer::build_supervised_examples(const std::vector<Message>& messages,

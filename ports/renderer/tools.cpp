@@ -1,8 +1,11 @@
 #include "ports/renderer/tools.hpp"
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
+#include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "ports/renderer/assembly.hpp"
@@ -10,32 +13,46 @@
 namespace pipestill {
 namespace {
 
-Result<ToolSpec> tool_from_json(const boost::json::value& value, const std::string& place) {
+/// Whether a number in it is beyond 64 bits: an integer that was, and became a double, is not known any more.
+bool has_huge_number(const boost::json::value& value) {
+  if (const auto* number = value.if_double()) return std::abs(*number) >= 0x1p63;
+  if (const auto* list = value.if_array()) return std::ranges::any_of(*list, has_huge_number);
+  const auto* object = value.if_object();
+  return object && std::ranges::any_of(*object, [](const auto& member) { return has_huge_number(member.value()); });
+}
+
+Result<ToolSpec> function_from_json(const boost::json::value& value, const std::string& place) {
   const auto refuse = [&](const std::string& what) { return fail(ErrorCode::invalid_input, place + what); };
   const auto* object = value.if_object();
   if (!object) return refuse(" is not an object with `name`, `description` and `parameters`");
-  if (const auto* wrapped = object->if_contains("function")) {
-    const auto* type = object->if_contains("type");
-    if (object->size() != 2 || !type || !type->is_string() || type->get_string() != "function")
-      return refuse(" has a `function`, so it must be {\"type\":\"function\",\"function\"} and no more");
-    return tool_from_json(*wrapped, place + ".function");
+  if (object->contains("type") || object->contains("function")) {
+    return refuse(R"( is neither a function, which has no `type` and no `function`, nor {"type":"function","function"})");
   }
   const auto* name = object->if_contains("name");
   if (!name || !name->is_string() || name->get_string().empty()) return refuse(".name is missing, empty or not a string");
   const auto* description = object->if_contains("description");
-  if (description && !description->is_string()) return refuse(".description is not a string");
+  if (description && !description->is_string() && !description->is_null()) return refuse(".description is not a string");
   const auto* parameters = object->if_contains("parameters");
-  if (parameters && !parameters->is_object()) return refuse(".parameters is not an object, a JSON schema");
+  if (parameters && !parameters->is_object() && !parameters->is_null()) return refuse(".parameters is not an object, a JSON schema");
+  if (has_huge_number(value)) return refuse(" holds a number of more than 64 bits, which cannot be written as it stands; say it in a string");
   auto function = PythonJson::parse(boost::json::serialize(value));
   if (!function) return refuse(": " + function.error().message);
   ToolSpec tool{*std::move(function), std::string(name->get_string())};
-  if (description) tool.description = std::string(description->get_string());
+  if (description && description->is_string()) tool.description = std::string(description->get_string());
   return tool;
+}
+
+Result<ToolSpec> tool_from_json(const boost::json::value& value, const std::string& place) {
+  const auto* object = value.if_object();
+  const auto* type = object && object->size() == 2 ? object->if_contains("type") : nullptr;
+  const auto* function = type && type->is_string() && type->get_string() == "function" ? object->if_contains("function") : nullptr;
+  return function ? function_from_json(*function, place + ".function") : function_from_json(value, place);
 }
 
 }  // namespace
 
 Result<std::vector<ToolSpec>> tools_from_json(const boost::json::value& value, const std::string& place) {
+  if (value.is_null()) return std::vector<ToolSpec>();
   const auto* list = value.if_array();
   if (!list) return fail(ErrorCode::invalid_input, place + " is not a list of functions");
   if (list->size() > kMaxTools) return fail(ErrorCode::invalid_input, place + " holds more than " + std::to_string(kMaxTools) + " functions");

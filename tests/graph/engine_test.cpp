@@ -4,6 +4,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <mutex>
 #include <pcg_random.hpp>
 
 #include "tests/support/delayed.hpp"
@@ -87,6 +89,77 @@ TEST_CASE("an asynchronous stage in sequence with several places begins in order
     CHECK(std::is_sorted(begun.begin(), begun.end()));
     CHECK(sunk.size() == 200);
     CHECK(std::is_sorted(sunk.begin(), sunk.end()));
+  }
+}
+
+namespace {
+
+/// Counts its calls from their begin to their answer, which comes from the clock's thread.
+struct Counted {
+  using Output = std::uint64_t;
+  struct Calls {
+    std::atomic<std::size_t> outstanding{0}, most{0};
+    std::mutex mutex;
+    std::vector<std::uint64_t> begun;  // under mutex
+  };
+  std::shared_ptr<Clock> clock;
+  std::shared_ptr<Calls> calls = std::make_shared<Calls>();
+
+  void operator()(std::uint64_t n, Context&, const Completion<std::uint64_t>& done) const {
+    const auto now = ++calls->outstanding;
+    for (auto seen = calls->most.load(); now > seen && !calls->most.compare_exchange_weak(seen, now);) {}
+    {
+      std::lock_guard lock(calls->mutex);
+      calls->begun.push_back(n);
+    }
+    clock->call_at(clock->now() + std::chrono::microseconds(n % 7 == 3 ? 150 : n % 3 * 20), [n, done, calls = calls] {
+      --calls->outstanding;
+      done(n);
+    });
+  }
+};
+
+}  // namespace
+
+TEST_CASE("no more calls of an asynchronous stage are outstanding than its limit, in order or not, whether it reads the student or not") {
+  constexpr std::uint64_t kBatches = 40;
+  const auto same = [](std::uint64_t n, Context&) -> Result<std::uint64_t> { return n; };
+  const auto clock = std::make_shared<SystemClock>();
+  for (const auto& e : test::executors()) {
+    for (const int kind : {0, 1, 2, 3}) {
+      const bool is_in_sequence = (kind & 1) != 0, is_reading = (kind & 2) != 0;
+      for (const std::size_t limit : {1, 2, 3}) {
+        for (const std::size_t depth : {2, 4, 8}) {
+          CAPTURE(e.name);
+          CAPTURE(is_in_sequence);
+          CAPTURE(is_reading);
+          CAPTURE(limit);
+          CAPTURE(depth);
+          const Counted stage{clock};
+          const Feedback<int> student(std::make_shared<const int>(0), Staleness{depth});
+          std::vector<std::uint64_t> sunk;
+          const auto run_with = [&](auto order) {
+            const EngineOptions options{.depth = depth, .threads = e.threads, .executor = e.executor, .clock = clock};
+            const auto sink = [&](std::uint64_t n, Context&) { sunk.push_back(n); };
+            auto source = from("source", [n = std::uint64_t{0}](Context&) mutable { return n < kBatches ? std::optional(n++) : std::nullopt; })
+                              .then("jitter", any_order(8), test::Delayed<std::uint64_t, std::uint64_t>{clock, jitter(9, 60), same});
+            if (!is_reading) return run(std::move(source).then("called", order, stage).into("sink", sink), options);
+            const auto train = [student](std::uint64_t n, Context& context) mutable {
+              student.publish(context, std::make_shared<const int>(static_cast<int>(n)));
+              return n;
+            };
+            return run(std::move(source).then("called", order, stage, reads(student)).then("train", in_sequence(), train, publishes(student)).into("sink", sink), options);
+          };
+          const auto report = is_in_sequence ? run_with(in_sequence(limit)) : run_with(any_order(limit));
+          CHECK(report.status == RunReport::Status::finished);
+          CHECK(stage.calls->most <= limit);
+          CHECK(stage.calls->begun.size() == kBatches);
+          CHECK((!is_in_sequence || std::is_sorted(stage.calls->begun.begin(), stage.calls->begun.end())));
+          CHECK(sunk.size() == kBatches);
+          CHECK(std::is_sorted(sunk.begin(), sunk.end()));
+        }
+      }
+    }
   }
 }
 

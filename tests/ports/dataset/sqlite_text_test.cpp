@@ -71,6 +71,15 @@ TEST_CASE("a query's rows come in the order that it asks for; text in messages i
   CHECK(store->fingerprint() != open_dataset(path, {.query = "SELECT text AS messages, id FROM t ORDER BY id"}).value()->fingerprint());
 }
 
+TEST_CASE("text in tools is JSON too") {
+  const TempDir dir;
+  const auto path = database_of(dir, "tools.db", R"(CREATE TABLE t (prompt, tools); INSERT INTO t VALUES ('p', '[{"name": "f"}]'), ('q', NULL);)");
+  const auto store = open_dataset(path, {.table = "t"}).value();
+  REQUIRE(store->size() == 2);
+  CHECK(store->row(0).value().fields.at("tools").at(0).at("name") == "f");
+  CHECK(store->row(1).value().fields.at("tools").is_null());
+}
+
 TEST_CASE("a key that a database's messages give twice is refused with row, column and key") {
   const TempDir dir;
   const auto path = database_of(dir, "a.db", R"(CREATE TABLE t (messages);

@@ -48,6 +48,11 @@ TEST_CASE("tools are read as functions, bare or wrapped, in the order of their k
   CHECK(!tools[1].description);
   CHECK(!tools[1].parameters());
   CHECK(tools[1].function.dumps() == R"({"name": "f"})");
+  CHECK(tools_in("null").empty());
+  const auto nulls = tools_in(R"([{"name": "f", "description": null, "parameters": null}])");
+  CHECK(!nulls[0].description);
+  CHECK(!nulls[0].parameters());
+  CHECK(nulls[0].function.dumps() == R"({"name": "f", "description": null, "parameters": null})");
 }
 
 TEST_CASE("what is no list of functions is refused with its place") {
@@ -57,8 +62,12 @@ TEST_CASE("what is no list of functions is refused with its place") {
   CHECK(tools_error(R"([{"name": "f"}, {"name": 1}])").starts_with("t[1].name is missing"));
   CHECK(tools_error(R"([{"name": "f", "description": 1}])").starts_with("t[0].description is not a string"));
   CHECK(tools_error(R"([{"name": "f", "parameters": []}])").starts_with("t[0].parameters is not an object"));
-  CHECK(tools_error(R"([{"type": "retrieval", "function": {"name": "f"}}])").find("t[0] has a `function`") == 0);
+  for (const auto* wrong : {R"([{"type": "retrieval", "function": {"name": "f"}}])", R"([{"type": "function", "name": "f"}])", R"([{"type": "function", "function": {"name": "f"}, "strict": true}])"}) {
+    CHECK(tools_error(wrong).starts_with("t[0] is neither a function"));
+  }
+  CHECK(tools_error(R"([{"type": "function", "function": {"type": "function", "function": {"name": "f"}}}])").starts_with("t[0].function is neither a function"));
   CHECK(tools_error(R"([{"type": "function", "function": {"name": 1}}])").starts_with("t[0].function.name"));
+  CHECK(tools_error(R"([{"name": "f", "parameters": {"a": [1, {"b": 1e20}]}}])").starts_with("t[0] holds a number of more than 64 bits"));
   boost::json::array many(kMaxTools + 1, boost::json::object{{"name", "f"}});
   CHECK(!tools_from_json(many, "t"));
 }
@@ -119,8 +128,30 @@ TEST_CASE("gpt-oss's types follow the schema") {
   CHECK(type_of(R"({"type": ["string", "null"]})") == "string | any");
   CHECK(type_of(R"({"anyOf": [{"type": "number"}, {"type": "string", "enum": ["x"]}]})") == "number | \"x\"");
   CHECK(type_of(R"({"type": "object", "properties": {"a": {"type": "number"}, "b": {}}, "required": ["b"]})") == "{ a?: number, b: any }");
+  CHECK(type_of(R"({"oneOf": [{"anyOf": []}, {"type": "string"}]})") == " | string");
+  CHECK(type_of(R"({"type": ["array", ["object", "integer"]], "items": {"type": "string"}})") == "any[] | {  } | number");
+  CHECK(type_of(R"({"type": "object", "properties": {"größe": {"type": "array", "items": {"type": "object", "properties": {"x": {"type": "null"}}}}}, "required": ["größe"], "nullable": true})") ==
+        "{ größe: { x?: any }[] } | null");
   CHECK(type_of("true") == "any");
   CHECK(declared("gpt-oss", "gpt_oss_no_sysprompt", {}, tools_in(R"([{"name": "f"}])")).at(1).content.said().find("type f = () => any;") != std::string::npos);
+}
+
+TEST_CASE("gpt-oss's comments say what a schema says of a parameter") {
+  const auto all = declared("gpt-oss", "gpt_oss_no_sysprompt", {}, tools_in(R"([{"name": "f", "parameters": {"type": "object", "description": "About f", "properties": {
+      "a": {"type": "string", "title": "T", "description": "D", "examples": ["x", 2], "default": null}}}}])"));
+  CHECK(all.at(1).content.said() ==
+        "# Tools\n\n## functions\n\nnamespace functions {\n\ntype f = (_: // About f\n{\n// T\n// \n// D\n// Examples:\n// - \"x\"\n// - 2\na?: string, // default: null\n}) => any;\n\n"
+        "} // namespace functions");
+}
+
+TEST_CASE("gpt-oss's types of many required properties are written in no time" * doctest::timeout(60)) {
+  boost::json::object properties;
+  boost::json::array required;
+  for (int i = 0; i < 100'000; ++i) properties["p" + std::to_string(i)] = boost::json::object{{"type", "string"}};
+  for (int i = 100'000; i-- > 0;) required.push_back(boost::json::value("p" + std::to_string(i)));
+  const boost::json::array tools{boost::json::object{{"name", "f"}, {"parameters", {{"type", "object"}, {"properties", properties}, {"required", required}}}}};
+  const auto all = declared("gpt-oss", "gpt_oss_no_sysprompt", {}, tools_from_json(tools, "t").value());
+  CHECK(all.at(1).content.said().find("\np99999: string,\n})") != std::string::npos);
 }
 
 TEST_CASE("kimi_k2 declares tools before the system's words, in sorted JSON without spaces") {
@@ -128,6 +159,8 @@ TEST_CASE("kimi_k2 declares tools before the system's words, in sorted JSON with
   REQUIRE(all.size() == 3);
   CHECK(all[0] == Message{.role = "tool_declare", .content = R"([{"function":{"description":"F","name":"f","parameters":{"a":1,"b":[1,2]}},"type":"function"}])"});
   CHECK(all[1] == kBrief);
+  const auto sorted = declared("mock", "kimi_k2", {kAsk}, tools_in(R"([{"name": "f", "parameters": {"é": 1, "z": 2, "Z": 3, "🙂": 4, "日": 5}}])"));
+  CHECK(sorted[0].content.said() == R"([{"function":{"name":"f","parameters":{"Z":3,"z":2,"\u00e9":1,"\u65e5":5,"\ud83d\ude42":4}},"type":"function"}])");
   const auto tokenizer = test::stand_in_for("mock");
   const auto prompt = format_of("mock", "kimi_k2")->build_generation_prompt(declared("mock", "kimi_k2", {kAsk}));
   REQUIRE(prompt);
@@ -151,6 +184,11 @@ TEST_CASE("in a marked conversation the declaration has the mark of the message 
   CHECK(declared("qwen3", "qwen3", {brief, ask}).front().trainable == true);
   CHECK(declared("qwen3", "qwen3", {ask}).front().trainable == false);
   CHECK(!declared("qwen3", "qwen3", {kAsk}).front().trainable);
+  const Message answer{.role = "assistant", .content = "a", .trainable = true};
+  for (const auto& [vocabulary, name] : {std::pair{"qwen3", "qwen3"}, {"gpt-oss", "gpt_oss_no_sysprompt"}, {"mock", "kimi_k2"}}) {
+    INFO(name);
+    CHECK(format_of(vocabulary, name)->build_supervised_example(declared(vocabulary, name, {ask, answer}), TrainOnWhat::customized));
+  }
 }
 
 TEST_CASE("a question with tools is answered with them, or refused by name") {
