@@ -64,7 +64,7 @@ class Places {
 
   /// At the node: whether the slot has a place. If not, it will come again.
   [[nodiscard]] bool enter(Slot& slot) {
-    std::lock_guard lock(lock_);
+    std::lock_guard lock(mutex_);
     if (slot.has_place) {
       slot.has_place = false;
       --on_the_way_;
@@ -79,7 +79,7 @@ class Places {
     return false;
   }
   void leave() {
-    std::lock_guard lock(lock_);
+    std::lock_guard lock(mutex_);
     ++free_;
     give();
   }
@@ -97,7 +97,7 @@ class Places {
     }
   }
 
-  std::mutex lock_;  // guards all below but constants, and has_place of the slots that pass here
+  std::mutex mutex_;  // guards all below but constants, and has_place of the slots that pass here
   std::size_t free_;
   std::size_t on_the_way_ = 0;  // got a place, and are not back yet
   const bool is_in_sequence_;

@@ -129,16 +129,17 @@ class RenderQuestion {
     return options;
   }
 
-  [[nodiscard]] Result<std::vector<Message>> messages() const {
+  /// The messages, with the tools declared; the inner error is the renderer's, of tools that it cannot declare.
+  [[nodiscard]] Result<Result<std::vector<Message>>> conversation(const Renderer& renderer) const {
     const auto* value = object_.if_contains("messages");
     if (!value) return refuse("messages is missing; a list is needed");
-    return messages_from_json(*value, place_ + ": messages");
-  }
-
-  [[nodiscard]] Result<std::vector<ToolSpec>> tools() const {
-    const auto* value = object_.if_contains("tools");
-    if (!value) return std::vector<ToolSpec>();
-    return tools_from_json(*value, place_ + ": tools");
+    auto messages = messages_from_json(*value, place_ + ": messages");
+    if (!messages) return fail(std::move(messages).error());
+    const auto* declared = object_.if_contains("tools");
+    if (!declared) return messages;
+    const auto tools = tools_from_json(*declared, place_ + ": tools");
+    if (!tools) return fail(tools.error());
+    return with_tools(renderer, *tools, *std::move(messages));
   }
 
   [[nodiscard]] Result<std::vector<Token>> response(const Tokenizer& tokenizer) const {
@@ -166,19 +167,16 @@ class RenderQuestion {
 };
 
 Result<json::object> answer_prompt(const RenderQuestion& question, const Renderer& renderer, const Tokenizer& tokenizer) {
-  const auto given = question.messages();
-  if (!given) return fail(given.error());
-  const auto tools = question.tools();
-  if (!tools) return fail(tools.error());
-  const auto messages = with_tools(renderer, *tools, *given);
-  if (!messages) return refused(messages.error());
+  const auto messages = question.conversation(renderer);
+  if (!messages) return fail(messages.error());
+  if (!*messages) return refused(messages->error());
   const auto args = question.below("args");
   if (!args) return fail(args.error());
   if (auto known = question.check_keys(*args, {"role", "prefill"}, " in args"); !known) return fail(std::move(known).error());
   const auto role = question.text(*args, "role", "assistant"), prefill = question.text(*args, "prefill", "");
   if (!role) return fail(role.error());
   if (!prefill) return fail(prefill.error());
-  const auto prompt = renderer.build_generation_prompt(*messages, {*role, *prefill});
+  const auto prompt = renderer.build_generation_prompt(**messages, {*role, *prefill});
   if (!prompt) return refused(prompt.error());
   json::object out;
   if (auto added = add_tokens(out, *prompt, tokenizer); !added) return fail(std::move(added).error());
@@ -188,12 +186,9 @@ Result<json::object> answer_prompt(const RenderQuestion& question, const Rendere
 
 Result<json::object> answer_supervised(const RenderQuestion& question, const Renderer& renderer, const Tokenizer& tokenizer,
                                        bool is_split) {
-  const auto given = question.messages();
-  if (!given) return fail(given.error());
-  const auto tools = question.tools();
-  if (!tools) return fail(tools.error());
-  const auto messages = with_tools(renderer, *tools, *given);
-  if (!messages) return refused(messages.error());
+  const auto messages = question.conversation(renderer);
+  if (!messages) return fail(messages.error());
+  if (!*messages) return refused(messages->error());
   const auto args = question.below("args");
   if (!args) return fail(args.error());
   if (auto known = question.check_keys(*args, {"train_on_what"}, " in args"); !known) return fail(std::move(known).error());
@@ -202,13 +197,13 @@ Result<json::object> answer_supervised(const RenderQuestion& question, const Ren
   const auto mode = parse_train_on_what(*name);
   if (!mode) return refused(mode.error());
   if (!is_split) {
-    const auto example = renderer.build_supervised_example(*messages, *mode);
+    const auto example = renderer.build_supervised_example(**messages, *mode);
     if (!example) return refused(example.error());
     auto out = example_value(*example, tokenizer);
     if (out) out->emplace("chunk_lengths", chunk_lengths(example->input));
     return out;
   }
-  const auto examples = renderer.build_supervised_examples(*messages, *mode);
+  const auto examples = renderer.build_supervised_examples(**messages, *mode);
   if (!examples) return refused(examples.error());
   json::array values;
   for (const auto& example : *examples) {

@@ -8,6 +8,7 @@
 #include "ports/printable.hpp"
 #include "ports/tokenizer/sentencepiece_tokenizer.hpp"
 #include "tests/fuzz/fuzz.hpp"
+#include "tests/fuzz/tokenizer_check.hpp"
 
 namespace {
 
@@ -23,15 +24,7 @@ std::string text_of(const SentencePieceTokenizer& tokenizer, const std::vector<T
 }
 
 void check_text(const SentencePieceTokenizer& tokenizer, std::string_view text, SpecialText special) {
-  const auto tokens = tokenizer.encode(text, special);
-  if (!tokens) {
-    fuzz::require_sound_refusal(tokens.error());
-    return;
-  }
-  require(std::ranges::all_of(*tokens, [&](Token token) { return token >= 0 && static_cast<std::size_t>(token) < tokenizer.vocab_size(); }),
-          "a text becomes tokens of the vocabulary");
-  require(tokenizer.encode(text, special).value() == *tokens, "a text that is encoded again has the same tokens");
-  text_of(tokenizer, *tokens);
+  if (const auto tokens = fuzz::require_sound_tokens(tokenizer, text, special)) text_of(tokenizer, *tokens);
 }
 
 }  // namespace
