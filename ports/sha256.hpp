@@ -34,6 +34,10 @@ class Sha256 {
 };
 
 [[nodiscard]] Sha256Digest sha256(std::string_view bytes);
+
+/// A digest as bytes, to hash it in its turn.
+[[nodiscard]] inline std::string_view digest_bytes(const Sha256Digest& digest) { return {reinterpret_cast<const char*>(digest.data()), digest.size()}; }
+
 /// Lower case, two digits a byte.
 [[nodiscard]] std::string to_hex(std::span<const std::uint8_t> bytes);
 [[nodiscard]] std::string sha256_hex(std::string_view bytes);

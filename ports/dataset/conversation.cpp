@@ -11,7 +11,6 @@ namespace {
 
 namespace json = boost::json;
 
-std::string text_of(const json::string& text) { return {text.data(), text.size()}; }
 
 const json::string* string_at(const json::object& object, json::string_view key) {
   const json::value* value = object.if_contains(key);
@@ -56,7 +55,7 @@ Result<std::vector<Message>> prompt_conversation(const DatasetRow& row) {
     for (auto& message : *messages) message.trainable.reset();  // nobody is trained on a prompt
     return messages;
   }
-  if (const auto* text = prompt_text(row.fields)) return std::vector<Message>{{"user", text_of(*text)}};
+  if (const auto* text = prompt_text(row.fields)) return std::vector<Message>{{"user", std::string(text->data(), text->size())}};
   return fail(ErrorCode::invalid_input, row.where +
                                             ": no conversation; expected a list `messages`, or a string `prompt`, `instruction`, `input`, "
                                             "`text`, `input.problem` or `input.question`");

@@ -10,7 +10,7 @@
 namespace pipestill {
 namespace {
 
-Result<std::shared_ptr<SamplingClient>> make_simulated(const boost::json::object& section, std::shared_ptr<Clock> clock) {
+Result<std::shared_ptr<SamplingClient>> make_simulated_sampling(const boost::json::object& section, std::shared_ptr<Clock> clock) {
   SectionReader reader(section);
   SimulatedSamplingOptions options;
   options.latency = reader.latency({});
@@ -22,7 +22,7 @@ Result<std::shared_ptr<SamplingClient>> make_simulated(const boost::json::object
   });
 }
 
-Result<std::shared_ptr<SamplingClient>> make_torch(const boost::json::object& section) {
+Result<std::shared_ptr<SamplingClient>> make_torch_sampling(const boost::json::object& section) {
   SectionReader reader(section);
   TorchOptions options;
   options.compute_threads = reader.integer32("compute_threads", options.compute_threads);
@@ -35,8 +35,8 @@ Result<std::shared_ptr<SamplingClient>> make_sampling_client(const boost::json::
   SectionReader reader(section);
   const std::string client = reader.string("client", "");
   if (auto status = reader.status(); !status) return fail(std::move(status).error());
-  if (client == "simulated") return make_simulated(section, std::move(clock));
-  if (client == "torch") return make_torch(section);
+  if (client == "simulated") return make_simulated_sampling(section, std::move(clock));
+  if (client == "torch") return make_torch_sampling(section);
   return fail(ErrorCode::invalid_input, "client \"" + client + "\" is unknown; accepted: simulated, torch");
 }
 

@@ -48,11 +48,9 @@ class Context {
 
 std::string_view bytes_of(std::span<const Token> tokens) { return {reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes()}; }
 
-std::string_view bytes_of(const Sha256Digest& digest) { return {reinterpret_cast<const char*>(digest.data()), digest.size()}; }
-
 pcg64 random_of(const Sha256Digest& state, std::span<const Token> prompt, const SamplingParams& params) {
   Sha256 hash;
-  hash.field(bytes_of(state)).field(bytes_of(prompt));
+  hash.field(digest_bytes(state)).field(bytes_of(prompt));
   hash.number(static_cast<std::uint64_t>(params.max_tokens)).number(std::bit_cast<std::uint64_t>(params.temperature));
   hash.number(static_cast<std::uint64_t>(params.top_k)).number(std::bit_cast<std::uint64_t>(params.top_p)).number(params.seed);
   hash.number(params.stop.index());

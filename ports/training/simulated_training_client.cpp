@@ -20,8 +20,6 @@
 namespace pipestill {
 namespace {
 
-std::string_view bytes_of(const Sha256Digest& digest) { return {reinterpret_cast<const char*>(digest.data()), digest.size()}; }
-
 /// In (0, 1).
 double fraction_of(const Sha256Digest& digest) {
   std::uint64_t word = 0;
@@ -88,7 +86,7 @@ struct Student {
       return fail(failed->code, "no optimizer step, because the forward_backward before it failed: " + failed->message);
     }
     Sha256 hash;
-    hash.field("optim_step").field(bytes_of(state.weights)).field(gradient ? bytes_of(*gradient) : std::string_view{});
+    hash.field("optim_step").field(digest_bytes(state.weights)).field(gradient ? digest_bytes(*gradient) : std::string_view{});
     for (const double value : {p.learning_rate, p.beta1, p.beta2, p.eps, p.weight_decay, p.grad_clip_norm}) hash.number(bits(value));
     state.weights = hash.finish();
     ++state.optim_steps;
@@ -98,7 +96,7 @@ struct Student {
  private:
   [[nodiscard]] Sha256Digest hash_of(std::string_view what, const std::vector<Datum>& datums, const Loss& loss) const {
     Sha256 hash;
-    hash.field(what).field(bytes_of(state.weights)).field(state.gradient ? bytes_of(*state.gradient) : std::string_view{});
+    hash.field(what).field(digest_bytes(state.weights)).field(state.gradient ? digest_bytes(*state.gradient) : std::string_view{});
     hash.field(datum_digest(datums)).field(loss.name).number(static_cast<std::uint64_t>(loss.normalization)).number(loss.micro_batch_rows);
     return hash.finish();
   }

@@ -12,8 +12,8 @@ using pipestill::graph::detail::Payload;
 namespace {
 
 template <std::size_t Bytes>
-struct Counted {
-  explicit Counted(std::shared_ptr<int> a) : alive(std::move(a)) {}
+struct CountedPayload {
+  explicit CountedPayload(std::shared_ptr<int> a) : alive(std::move(a)) {}
   std::shared_ptr<int> alive;  // its use count is the number of messages, and one
   std::array<char, Bytes> rest{};
 };
@@ -46,8 +46,8 @@ void hold_move_and_drop() {
 }  // namespace
 
 TEST_CASE("a payload holds its message wherever it has room, and drops it once") {
-  hold_move_and_drop<Counted<1>>();    // inside
-  hold_move_and_drop<Counted<200>>();  // on the heap
+  hold_move_and_drop<CountedPayload<1>>();    // inside
+  hold_move_and_drop<CountedPayload<200>>();  // on the heap
   CHECK(!Payload());
 }
 

@@ -13,14 +13,14 @@ using namespace std::chrono_literals;
 
 namespace {
 
-struct Outcome {
+struct StoppedRun {
   RunReport report;
   std::vector<int> trained, sunk;
 };
 
 /// Endless batches on a simulated clock: 20 ms of teacher, 10 ms of training, depth 8; `act` sets the stops.
-Outcome run_until(std::function<void(SimulatedClock&, std::stop_source&, std::stop_source&)> act, std::chrono::nanoseconds grace, Clock::Time teacher = 20ms) {
-  Outcome o;
+StoppedRun run_until(std::function<void(SimulatedClock&, std::stop_source&, std::stop_source&)> act, std::chrono::nanoseconds grace, Clock::Time teacher = 20ms) {
+  StoppedRun o;
   const auto clock = std::make_shared<SimulatedClock>();
   std::stop_source stop, stop_now;
   act(*clock, stop, stop_now);

@@ -12,7 +12,7 @@ namespace {
 using namespace pipestill;
 using namespace pipestill::test;
 
-struct Fixture {
+struct QueueFixture {
   std::shared_ptr<ManualSampling> session = std::make_shared<ManualSampling>();
   std::shared_ptr<SimulatedClock> clock = std::make_shared<SimulatedClock>();
   std::vector<std::uint64_t> answered;  // seeds, in the order of the answers
@@ -39,7 +39,7 @@ struct Fixture {
 }  // namespace
 
 TEST_CASE("waiting requests go out oldest batch first, then by row, across batches" * doctest::timeout(30)) {
-  Fixture f;
+  QueueFixture f;
   const auto queue = f.queue(2);
   for (const auto& [batch, row] : std::vector<std::pair<std::uint64_t, std::size_t>>{{3, 0}, {3, 1}, {3, 2}, {2, 1}, {2, 0}, {1, 5}})
     f.ask(queue, batch, row);
@@ -55,7 +55,7 @@ TEST_CASE("waiting requests go out oldest batch first, then by row, across batch
 }
 
 TEST_CASE("a session that answers from inside the call costs no stack" * doctest::timeout(60)) {
-  Fixture f;
+  QueueFixture f;
   const auto queue = f.queue(1);
   f.ask(queue, 0, 0);
   for (std::size_t row = 1; row < 50'000; ++row) f.ask(queue, 1, row);
@@ -65,7 +65,7 @@ TEST_CASE("a session that answers from inside the call costs no stack" * doctest
 }
 
 TEST_CASE("a request that is stopped while it waits is answered at once and never sent" * doctest::timeout(30)) {
-  Fixture f;
+  QueueFixture f;
   const auto queue = f.queue(1);
   std::stop_source stop;
   f.ask(queue, 0, 0);
@@ -80,7 +80,7 @@ TEST_CASE("a request that is stopped while it waits is answered at once and neve
 }
 
 TEST_CASE("a request that was stopped before it came is not answered from inside the call" * doctest::timeout(30)) {
-  Fixture f;
+  QueueFixture f;
   const auto queue = f.queue(1);
   std::stop_source stop;
   stop.request_stop();
@@ -93,7 +93,7 @@ TEST_CASE("a request that was stopped before it came is not answered from inside
 }
 
 TEST_CASE("a completion that the session drops fails its request and leaks no place" * doctest::timeout(30)) {
-  Fixture f;
+  QueueFixture f;
   const auto queue = f.queue(1);
   f.ask(queue, 0, 0);
   f.ask(queue, 0, 1);
@@ -105,7 +105,7 @@ TEST_CASE("a completion that the session drops fails its request and leaks no pl
 }
 
 TEST_CASE("a session that throws fails that request alone" * doctest::timeout(30)) {
-  Fixture f;
+  QueueFixture f;
   const auto queue = f.queue(1);
   f.session->answer_at_once = [](const SampleRequest& r) -> Result<SampledSequence> {
     if (r.params.seed == 0) throw std::runtime_error("no");
@@ -119,7 +119,7 @@ TEST_CASE("a session that throws fails that request alone" * doctest::timeout(30
 }
 
 TEST_CASE("a handler may ask again: no lock of the queue is held" * doctest::timeout(30)) {
-  Fixture f;
+  QueueFixture f;
   const auto queue = f.queue(1);
   int answers = 0;
   queue.sample({0, 0}, {}, {}, Completion<SampledSequence>([&](Result<SampledSequence>) {

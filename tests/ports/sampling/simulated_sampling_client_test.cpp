@@ -20,8 +20,8 @@ namespace {
 
 using Distribution = LatencyOptions::Distribution;
 
-struct Fixture {
-  explicit Fixture(SimulatedSamplingOptions o = {}, const std::string& model = "teacher") : options(std::move(o)) {
+struct SamplingFixture {
+  explicit SamplingFixture(SimulatedSamplingOptions o = {}, const std::string& model = "teacher") : options(std::move(o)) {
     if (!options.counters) options.counters = std::make_shared<SessionCounters>();
     Answer<std::unique_ptr<SamplingSession>> opened;
     SimulatedSamplingClient(options, clock).start_session({.model = model, .checkpoint_path = ""}, {}, opened.completion());
@@ -43,7 +43,7 @@ struct Fixture {
 }  // namespace
 
 TEST_CASE("a simulated answer is a value of model, prompt, seed and parameters") {
-  Fixture one({.latency = {.distribution = Distribution::lognormal, .seed = 1}}), other({.latency = {.mean_ms = 1}, .places = 1}),
+  SamplingFixture one({.latency = {.distribution = Distribution::lognormal, .seed = 1}}), other({.latency = {.mean_ms = 1}, .places = 1}),
       stranger({}, "another");
   std::set<std::vector<Token>> answers;
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
@@ -78,7 +78,7 @@ TEST_CASE("without stop tokens an answer that fills max_tokens was cut") {
 }
 
 TEST_CASE("scores agree with the log-probabilities of answers") {
-  Fixture f;
+  SamplingFixture f;
   auto answer = f.sample(9);
   run_all(*f.clock);
   std::vector<Token> all{1, 2, 3};
@@ -102,7 +102,7 @@ TEST_CASE("scores agree with the log-probabilities of answers") {
 
 TEST_CASE("answers come after the latency that the request's seed draws, whatever else is in flight") {
   const LatencyOptions latency{.distribution = Distribution::uniform, .min_ms = 1, .max_ms = 50, .straggler_rate = 0.2, .seed = 5};
-  Fixture f({.latency = latency});
+  SamplingFixture f({.latency = latency});
   const auto start = f.clock->now();
   std::vector<Answer<SampledSequence>> answers;
   for (std::uint64_t seed = 0; seed < 100; ++seed) answers.push_back(f.sample(seed));
@@ -120,7 +120,7 @@ TEST_CASE("answers come after the latency that the request's seed draws, whateve
 }
 
 TEST_CASE("bounded places serve in the order of the calls") {
-  Fixture f({.latency = {.mean_ms = 10}, .places = 2});
+  SamplingFixture f({.latency = {.mean_ms = 10}, .places = 2});
   std::vector<Answer<SampledSequence>> answers;
   for (std::uint64_t seed = 0; seed < 5; ++seed) answers.push_back(f.sample(seed));
   const auto start = f.clock->now();
@@ -135,7 +135,7 @@ TEST_CASE("bounded places serve in the order of the calls") {
 }
 
 TEST_CASE("usage counts the time with at least one request in service") {
-  Fixture f({.latency = {.mean_ms = 10}});
+  SamplingFixture f({.latency = {.mean_ms = 10}});
   f.sample(1);
   f.sample(2);
   run_all(*f.clock);
@@ -151,7 +151,7 @@ TEST_CASE("usage counts the time with at least one request in service") {
 }
 
 TEST_CASE("a stop cancels a request in service and one that waits, at once and through the clock") {
-  Fixture f({.latency = {.mean_ms = 10}, .places = 1});
+  SamplingFixture f({.latency = {.mean_ms = 10}, .places = 1});
   std::stop_source first, second;
   auto a = f.sample(1, first.get_token()), b = f.sample(2, second.get_token()), c = f.sample(3);
   const auto start = f.clock->now();
@@ -172,7 +172,7 @@ TEST_CASE("a stop cancels a request in service and one that waits, at once and t
 }
 
 TEST_CASE("a stop that came before the request, and one that comes after the answer") {
-  Fixture f;
+  SamplingFixture f;
   std::stop_source early, late;
   early.request_stop();
   auto a = f.sample(1, early.get_token()), b = f.sample(2, late.get_token());
@@ -187,7 +187,7 @@ TEST_CASE("a stop that came before the request, and one that comes after the ans
 }
 
 TEST_CASE("the error rate picks requests by their seed") {
-  Fixture f({.latency = {.mean_ms = 1}, .error_rate = 0.3});
+  SamplingFixture f({.latency = {.mean_ms = 1}, .error_rate = 0.3});
   int failed = 0;
   for (std::uint64_t seed = 0; seed < 300; ++seed) {
     auto a = f.sample(seed);
@@ -203,7 +203,7 @@ TEST_CASE("the error rate picks requests by their seed") {
 }
 
 TEST_CASE("a session refuses to close over outstanding requests, and serves none afterwards") {
-  Fixture f;
+  SamplingFixture f;
   auto a = f.sample(1);
   const auto refused = f.session->close();
   REQUIRE(!refused);
@@ -223,7 +223,7 @@ TEST_CASE("a session refuses to close over outstanding requests, and serves none
 }
 
 TEST_CASE("an outstanding request outlives its session, and a session that was not closed is counted") {
-  Fixture f;
+  SamplingFixture f;
   auto a = f.sample(1);
   f.session.reset();
   CHECK(f.options.counters->dropped == 1);
@@ -377,7 +377,7 @@ class PlainSession final : public SamplingSession {
 }  // namespace
 
 TEST_CASE("a simulated answer is streamed over its latency, and is the one that sample() gives") {
-  Fixture f({.latency = {.mean_ms = 10}, .places = 3});
+  SamplingFixture f({.latency = {.mean_ms = 10}, .places = 3});
   CHECK(f.session->capabilities().can_stream);
   const auto start = f.clock->now();
   std::vector<std::shared_ptr<Streamed>> streams;
@@ -402,7 +402,7 @@ TEST_CASE("a simulated answer is streamed over its latency, and is the one that 
 }
 
 TEST_CASE("after a stop no token of a simulated stream comes") {
-  Fixture f({.latency = {.mean_ms = 10}});
+  SamplingFixture f({.latency = {.mean_ms = 10}});
   for (const std::size_t last : {1, 2, 4}) {
     std::uint64_t seed = 0;  // of an answer that goes on after that
     while (SimulatedModel(SimulatedState::open({"teacher", ""}, 0)->weights, 256)
@@ -439,7 +439,7 @@ TEST_CASE("after a stop no token of a simulated stream comes") {
   CHECK(never->times.empty());
   CHECK(wrong->answer.error().code == ErrorCode::invalid_input);
   CHECK(f.session->close());
-  Fixture failing({.latency = {.mean_ms = 10}, .error_rate = 1});
+  SamplingFixture failing({.latency = {.mean_ms = 10}, .error_rate = 1});
   const auto failed = stream(*failing.session, *failing.clock, long_request(1));
   run_all(*failing.clock);
   CHECK(failed->answer.error().code == ErrorCode::backend_failed);
@@ -447,7 +447,7 @@ TEST_CASE("after a stop no token of a simulated stream comes") {
 }
 
 TEST_CASE("a session that cannot stream says so, and hands all tokens over before the answer") {
-  Fixture f({.latency = {.mean_ms = 10}});
+  SamplingFixture f({.latency = {.mean_ms = 10}});
   PlainSession plain(*f.session);
   CHECK_FALSE(plain.capabilities().can_stream);
   const auto seen = stream(plain, *f.clock, long_request(3));
@@ -467,7 +467,7 @@ TEST_CASE("a session that cannot stream says so, and hands all tokens over befor
   CHECK(stopped->answer.calls() == 1);
   CHECK(stopped->answer.error().code == ErrorCode::cancelled);
   CHECK(stopped->handed_over.tokens.size() == 2);
-  Fixture failing({.latency = {.mean_ms = 10}, .error_rate = 1});
+  SamplingFixture failing({.latency = {.mean_ms = 10}, .error_rate = 1});
   PlainSession broken(*failing.session);
   const auto failed = stream(broken, *failing.clock, long_request(3));
   run_all(*failing.clock);

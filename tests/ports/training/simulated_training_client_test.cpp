@@ -20,8 +20,8 @@ std::vector<Datum> batch(int n) {
                               {"weights", {std::vector<float>{0, 1, 0.5f}, {3}}}}}};
 }
 
-struct Fixture {
-  explicit Fixture(SimulatedTrainingOptions o = {}, std::uint64_t seed = 7, const std::string& model = "student") : options(std::move(o)) {
+struct TrainingFixture {
+  explicit TrainingFixture(SimulatedTrainingOptions o = {}, std::uint64_t seed = 7, const std::string& model = "student") : options(std::move(o)) {
     if (!options.counters) options.counters = std::make_shared<SessionCounters>();
     if (!options.snapshot_counters) options.snapshot_counters = std::make_shared<SessionCounters>();
     Answer<std::unique_ptr<TrainingSession>> opened;
@@ -60,24 +60,24 @@ struct Fixture {
 }  // namespace
 
 TEST_CASE("weights are a value of the start and of the batches in their order") {
-  const auto train = [](Fixture f, std::vector<int> batches, double rate = 1e-3) {
+  const auto train = [](TrainingFixture f, std::vector<int> batches, double rate = 1e-3) {
     for (const int n : batches) {
       f.forward_backward(n);
       f.optim_step(rate);
     }
     return f.digest();
   };
-  const auto expected = train(Fixture(), {1, 2, 3});
-  CHECK(train(Fixture({.latency = {.distribution = LatencyOptions::Distribution::lognormal, .seed = 9}}), {1, 2, 3}) == expected);
-  CHECK(train(Fixture(), {1, 3, 2}) != expected);
-  CHECK(train(Fixture(), {1, 2}) != expected);
-  CHECK(train(Fixture(), {1, 2, 3}, 2e-3) != expected);
-  CHECK(train(Fixture({}, 8), {1, 2, 3}) != expected);
-  CHECK(train(Fixture({}, 7, "other"), {1, 2, 3}) != expected);
+  const auto expected = train(TrainingFixture(), {1, 2, 3});
+  CHECK(train(TrainingFixture({.latency = {.distribution = LatencyOptions::Distribution::lognormal, .seed = 9}}), {1, 2, 3}) == expected);
+  CHECK(train(TrainingFixture(), {1, 3, 2}) != expected);
+  CHECK(train(TrainingFixture(), {1, 2}) != expected);
+  CHECK(train(TrainingFixture(), {1, 2, 3}, 2e-3) != expected);
+  CHECK(train(TrainingFixture({}, 8), {1, 2, 3}) != expected);
+  CHECK(train(TrainingFixture({}, 7, "other"), {1, 2, 3}) != expected);
 }
 
 TEST_CASE("operations are served one after the other in the order of the calls, and answer through the clock") {
-  Fixture f({.latency = {.distribution = LatencyOptions::Distribution::uniform, .min_ms = 1, .max_ms = 9}});
+  TrainingFixture f({.latency = {.distribution = LatencyOptions::Distribution::uniform, .min_ms = 1, .max_ms = 9}});
   const LatencyModel latency(f.options.latency);
   const auto start = f.clock->now();
   auto a = f.forward_backward(1);
@@ -102,7 +102,7 @@ TEST_CASE("operations are served one after the other in the order of the calls, 
 }
 
 TEST_CASE("forward gives the loss and changes nothing") {
-  Fixture f;
+  TrainingFixture f;
   const auto before = f.digest();
   Answer<ForwardBackwardOutput> forward;
   f.session->forward(batch(1), {}, {}, forward.completion());
@@ -114,7 +114,7 @@ TEST_CASE("forward gives the loss and changes nothing") {
 
 TEST_CASE("rows at a time change the weights, as their rounding would, and no loss") {
   const auto train = [](std::size_t rows) {
-    Fixture f;
+    TrainingFixture f;
     auto out = f.forward_backward(1, {}, {.micro_batch_rows = rows});
     f.optim_step();
     auto weights = f.digest();
@@ -127,7 +127,7 @@ TEST_CASE("rows at a time change the weights, as their rounding would, and no lo
 }
 
 TEST_CASE("soft targets are accepted, and a position with one that has a weight is a token") {
-  Fixture f;
+  TrainingFixture f;
   CHECK(f.session->capabilities().has_soft_targets);
   std::vector<Datum> datums{{.model_input = ModelInput::from_ints({1, 2, 3}),
                              .loss_fn_inputs = {{"target_tokens", {std::vector<std::int64_t>{4, 5, 6, 7, 8, 9}, {3, 2}}},
@@ -138,7 +138,7 @@ TEST_CASE("soft targets are accepted, and a position with one that has a weight 
 }
 
 TEST_CASE("an optimizer step behind a failed forward_backward fails, changes nothing, and forgets the gradient") {
-  Fixture f, clean;
+  TrainingFixture f, clean;
   const auto before = f.digest();
   f.forward_backward(1);
   auto failed = f.forward_backward(2, {}, {.name = "ppo"});
@@ -156,7 +156,7 @@ TEST_CASE("an optimizer step behind a failed forward_backward fails, changes not
 }
 
 TEST_CASE("a stopped operation that has not begun answers at once, and its turn is still its turn") {
-  Fixture f({.latency = {.mean_ms = 10}}), clean({.latency = {.mean_ms = 10}});
+  TrainingFixture f({.latency = {.mean_ms = 10}}), clean({.latency = {.mean_ms = 10}});
   std::stop_source stop;
   auto one = f.forward_backward(1);
   auto step_one = f.optim_step();
@@ -187,7 +187,7 @@ TEST_CASE("a stopped operation that has not begun answers at once, and its turn 
 }
 
 TEST_CASE("an operation that has begun is finished, and one with a stop before the call is not begun") {
-  Fixture f;
+  TrainingFixture f;
   std::stop_source stop;
   auto begun = f.forward_backward(1, stop.get_token());
   stop.request_stop();
@@ -197,7 +197,7 @@ TEST_CASE("an operation that has begun is finished, and one with a stop before t
   CHECK(begun.is_ok());
   CHECK(stopped.error().code == ErrorCode::cancelled);
 
-  Fixture idle;
+  TrainingFixture idle;
   auto first = idle.forward_backward(1, stop.get_token());
   CHECK(!first.is_there());
   auto step = idle.optim_step();
@@ -208,7 +208,7 @@ TEST_CASE("an operation that has begun is finished, and one with a stop before t
 }
 
 TEST_CASE("fail_at_step fails the forward_backward of that step, and the step") {
-  Fixture f({.fail_at_step = 2});
+  TrainingFixture f({.fail_at_step = 2});
   for (int n = 0; n < 4; ++n) {
     auto a = f.forward_backward(n);
     auto b = f.optim_step();
@@ -221,7 +221,7 @@ TEST_CASE("fail_at_step fails the forward_backward of that step, and the step") 
 }
 
 TEST_CASE("a snapshot is the weights of its turn, whatever comes later") {
-  Fixture f({.latency = {.mean_ms = 10}});
+  TrainingFixture f({.latency = {.mean_ms = 10}});
   Answer<std::shared_ptr<SamplingSession>> before, after;
   f.session->snapshot({}, before.completion());
   f.forward_backward(1);
@@ -251,7 +251,7 @@ TEST_CASE("a snapshot is the weights of its turn, whatever comes later") {
 
 TEST_CASE("a state goes to disk and back with its gradient, and training continues as if it had not") {
   const TempDir dir;
-  Fixture f, other({}, 99);
+  TrainingFixture f, other({}, 99);
   f.forward_backward(1);
   f.optim_step();
   f.forward_backward(2);
@@ -275,11 +275,11 @@ TEST_CASE("a state goes to disk and back with its gradient, and training continu
 
 TEST_CASE("exported weights open as a student and as a sampler") {
   const TempDir dir;
-  Fixture f;
+  TrainingFixture f;
   f.forward_backward(1);
   f.optim_step();
   CHECK(f.call<std::monostate>([&](auto& s, auto done) { s.export_weights(dir.path(), {}, done); }).is_ok());
-  CHECK(Fixture({}, 1, dir.path().string()).digest() == f.digest());
+  CHECK(TrainingFixture({}, 1, dir.path().string()).digest() == f.digest());
   Answer<std::shared_ptr<SamplingSession>> snapshot;
   f.session->snapshot({}, snapshot.completion());
   Answer<std::unique_ptr<SamplingSession>> opened;
@@ -293,7 +293,7 @@ TEST_CASE("exported weights open as a student and as a sampler") {
 }
 
 TEST_CASE("a training session refuses to close over outstanding operations") {
-  Fixture f;
+  TrainingFixture f;
   auto a = f.forward_backward(1);
   CHECK(f.session->close().error().code == ErrorCode::internal);
   run_all(*f.clock);
@@ -306,7 +306,7 @@ TEST_CASE("a training session refuses to close over outstanding operations") {
   CHECK(f.options.counters->closed == 1);
   CHECK(f.options.counters->dropped == 0);
 
-  Fixture dropped;
+  TrainingFixture dropped;
   auto c = dropped.forward_backward(1);
   dropped.session.reset();
   CHECK(dropped.options.counters->dropped == 1);
