@@ -42,6 +42,7 @@ const char* type_name(KeyInfo::Type type) {
     case KeyInfo::Type::number: return "number";
     case KeyInfo::Type::string: return "string";
     case KeyInfo::Type::string_list: return "list of strings";
+    case KeyInfo::Type::section: return "section";
   }
   return "?";
 }

@@ -37,10 +37,10 @@ std::string to_table(const RunSummary& summary) {
     text += "\n";
   }
   text += fmt::format("{:<20}{:.1f} s wall, {:.1f} s CPU, {:.0f} tokens/s\n", "time", summary.wall_s, summary.cpu_s, summary.tokens_per_s());
-  const auto model = [&](const char* role, const std::optional<ModelUsage>& usage) {
+  const auto model = [&](const std::string& role, const std::optional<ModelUsage>& usage) {
     if (usage) text += fmt::format("{:<20}computed {:.1f} s ({:.0f} % of the time), {} tokens\n", role, seconds(usage->compute), summary.wall_s > 0 ? 100 * seconds(usage->compute) / summary.wall_s : 0.0, usage->tokens);
   };
-  model("teacher", summary.teacher);
+  for (std::size_t i = 0; i < summary.teachers.size(); ++i) model("teacher" + (i == 0 ? "" : "." + std::to_string(i)), summary.teachers[i]);
   model("student", summary.student);
   if (const auto limit = summary.bottleneck()) text += fmt::format("{:<20}{}\n", "limited by", *limit);
   if (summary.overlap_busy) text += fmt::format("{:<20}the busier model worked {:.1f} % of the training time\n", "overlap", 100 * *summary.overlap_busy);

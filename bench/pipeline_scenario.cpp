@@ -59,7 +59,7 @@ int run_pipeline(const PipelineArguments& arguments) {
       const auto summary = run_once(arguments, is_sequential);
       if (!summary) return refuse(summary.error());
       (is_sequential ? sequential : pipelined).add(*summary);
-      const auto teacher_tokens = summary->teacher ? summary->teacher->tokens : 0;
+      const auto teacher_tokens = summary->teachers.empty() ? 0 : summary->teachers.front().tokens;
       if (digest.empty()) {
         digest = summary->weights_digest.value_or("");
         tokens = summary->totals.num_tokens;

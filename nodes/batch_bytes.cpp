@@ -19,7 +19,7 @@ constexpr std::uint64_t kMostJsonGrowth = 6;
 constexpr std::uint64_t kMostParsedGrowth = sizeof(PythonJson::Members::value_type);
 
 std::uint64_t text_bytes(const Row& row) {
-  std::uint64_t bytes = row.where.size() + row.teacher.size();
+  std::uint64_t bytes = row.where.size() + row.teacher.size() + row.renderer.size();
   for (const auto& message : row.conversation) bytes += sizeof(Message) + text_bytes(message);
   for (const auto& tool : row.tools) bytes += sizeof(ToolSpec) + kMostParsedGrowth * tool.function.dumps().size();
   return bytes;
@@ -47,7 +47,7 @@ std::uint64_t most_bytes(const Recipe& recipe, const PromptBatch& batch) {
     bytes += sizeof(SampledRow) + text_bytes(row);
     if (row.dropped) continue;
     const auto prompt = most_prompt_tokens(row);
-    const auto answer = recipe.teacher ? static_cast<std::uint64_t>(recipe.teacher->max_tokens) : 0;
+    const auto answer = recipe.teacher ? static_cast<std::uint64_t>(recipe.teacher_of(row.dataset).max_tokens) : 0;
     bytes += prompt * sizeof(Token) + answer * kAnswerToken + std::min<std::uint64_t>(prompt + answer, recipe.training.max_length) * kDatumPosition;
   }
   return bytes;

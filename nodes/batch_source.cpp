@@ -34,9 +34,7 @@ std::uint64_t BatchPlan::total_steps() const {
 }
 
 BatchSource::BatchSource(const Recipe& recipe, const BatchPlan& plan, std::vector<std::shared_ptr<DatasetStore>> datasets)
-    : recipe_(std::make_shared<const Recipe>(recipe)), plan_(plan), datasets_(std::move(datasets)), order_(recipe.seed, plan.datasets) {
-  for (const auto& dataset : recipe.datasets()) on_bad_row_.push_back(dataset.on_bad_row);
-}
+    : recipe_(std::make_shared<const Recipe>(recipe)), plan_(plan), datasets_(std::move(datasets)), order_(recipe.seed, plan.datasets) {}
 
 Description BatchSource::describe() { return describe_batch_source(); }
 
@@ -46,7 +44,8 @@ Result<Row> BatchSource::read_row(const RowPlace& place) {
   Row row{.index = place.index,
           .dataset = place.dataset,
           .where = std::move(record->where),
-          .teacher = recipe_->teacher ? recipe_->teacher->teacher_model : ""};
+          .teacher = recipe_->teacher ? recipe_->teacher_of(place.dataset).teacher_model : "",
+          .renderer = recipe_->rendering_of(place.dataset).renderer};
   auto conversation = recipe_->method == Method::supervised ? supervised_conversation(*record) : prompt_conversation(*record);
   if (!conversation) return fail(at_row(row, std::move(conversation.error())));
   row.conversation = *std::move(conversation);
@@ -66,7 +65,7 @@ Result<std::optional<PromptBatch>> BatchSource::operator()(graph::Context& conte
     auto row = read_row(place);
     if (!row) {
       const bool is_bad_row = row.error().code == ErrorCode::invalid_input;
-      if (!is_bad_row || on_bad_row_[place.dataset] == BadRowPolicy::fail) return fail(std::move(row.error()));
+      if (!is_bad_row || recipe_->dataset_at(place.dataset).on_bad_row == BadRowPolicy::fail) return fail(std::move(row.error()));
       row = Row{.index = place.index,
                 .dataset = place.dataset,
                 .where = "row " + std::to_string(place.index),

@@ -47,7 +47,6 @@ class BatchSource {
   std::shared_ptr<const Recipe> recipe_;
   BatchPlan plan_;
   std::vector<std::shared_ptr<DatasetStore>> datasets_;
-  std::vector<BadRowPolicy> on_bad_row_;
   RowOrder order_;
   std::uint64_t next_step_ = 0;
 };

@@ -28,25 +28,34 @@ void append(std::string& list, std::string_view name) {
 
 }  // namespace
 
-Result<void> check_teacher(const Recipe& recipe, const SamplingCapabilities& teacher) {
-  if (recipe.method == Method::on_policy && !teacher.has_prompt_logprobs) {
+Result<void> check_teacher(const Recipe& recipe, const Recipe::Teacher& teacher, const SamplingCapabilities& capabilities) {
+  if (recipe.method == Method::on_policy && !capabilities.has_prompt_logprobs) {
     return fail(ErrorCode::invalid_input,
-                "teacher.client: \"" + recipe.teacher->client +
+                teacher.key + ".client: \"" + teacher.client +
                     "\" cannot score given tokens, which method on_policy needs; method off_policy would do without");
   }
   return {};
 }
 
-Result<void> check_shared_tokens(const Recipe& recipe, const SamplingClient& teacher, const Tokenizer& students) {
-  const auto own = teacher.tokenizer_fingerprint(teacher_model(recipe));
+Result<void> check_shared_tokens(const Recipe& recipe, const Recipe::Teacher& teacher, const SamplingClient& client, const Tokenizer& students) {
+  const auto own = client.tokenizer_fingerprint(teacher_model(recipe, teacher));
   if (!own) {
-    return fail(own.error().code, "teacher.teacher_model: its tokenizer cannot be compared with the student's: " + own.error().message);
+    return fail(own.error().code, teacher.key + ".teacher_model: its tokenizer cannot be compared with the student's: " + own.error().message);
   }
   if (!*own || **own == students.fingerprint()) return {};
-  return fail(ErrorCode::invalid_input, "teacher.teacher_model: the tokenizer of " + printable(recipe.teacher->teacher_model) + " has the fingerprint " + **own +
+  return fail(ErrorCode::invalid_input, teacher.key + ".teacher_model: the tokenizer of " + printable(teacher.teacher_model) + " has the fingerprint " + **own +
                                             ", and the student's, student.tokenizer " + printable(recipe.student.tokenizer) + ", " + students.fingerprint() +
                                             ": method " + std::string(to_string(recipe.method)) +
                                             " shares tokens between the two, so they must have the same tokenizer");
+}
+
+Result<void> check_vocabulary(const Recipe& recipe, const TrainingClient& student, const Tokenizer& tokenizer) {
+  const auto known = student.vocab_size(student_model(recipe));
+  if (!known) return fail(known.error());
+  if (!*known || tokenizer.vocab_size() <= **known) return {};
+  return fail(ErrorCode::invalid_input, "student.model: " + printable(recipe.student.model) + " knows " + std::to_string(**known) + " tokens, and student.tokenizer " +
+                                            printable(recipe.student.tokenizer) + " makes " + std::to_string(tokenizer.vocab_size()) +
+                                            "; take the model's own tokenizer, or a model with at least as many");
 }
 
 Result<void> check_student(const Recipe& recipe, const TrainingCapabilities& student) {
@@ -74,17 +83,18 @@ Result<void> check_student(const Recipe& recipe, const TrainingCapabilities& stu
   return {};
 }
 
-std::vector<std::string> nondeterminism(Method method, const std::optional<SamplingCapabilities>& teacher,
+std::vector<std::string> nondeterminism(Method method, std::span<const SamplingCapabilities> teachers,
                                         const TrainingCapabilities& student, const std::optional<SamplingCapabilities>& snapshot) {
   std::vector<std::string> reasons;
-  const auto check_sampler = [&](const std::string& who, const SamplingCapabilities& sampler) {
-    if (!sampler.is_seeded) reasons.push_back(who + " takes no seed: the same request may get another answer");
-    if (!sampler.is_deterministic) reasons.push_back(who + " may answer otherwise when other requests run beside it");
+  const auto check_samplers = [&](const std::string& who, std::span<const SamplingCapabilities> samplers) {
+    if (!std::ranges::all_of(samplers, &SamplingCapabilities::is_seeded)) reasons.push_back(who + " takes no seed: the same request may get another answer");
+    if (!std::ranges::all_of(samplers, &SamplingCapabilities::is_deterministic)) reasons.push_back(who + " may answer otherwise when other requests run beside it");
   };
-  if (method == Method::off_policy && teacher) check_sampler("the teacher", *teacher);
+  const std::string who = teachers.size() > 1 ? "a teacher" : "the teacher";
+  if (method == Method::off_policy) check_samplers(who, teachers);
   if (method == Method::on_policy) {
-    if (teacher && !teacher->is_deterministic) reasons.push_back("the teacher may score otherwise when other requests run beside it");
-    if (snapshot) check_sampler("the student", *snapshot);
+    if (!std::ranges::all_of(teachers, &SamplingCapabilities::is_deterministic)) reasons.push_back(who + " may score otherwise when other requests run beside it");
+    if (snapshot) check_samplers("the student", {&*snapshot, 1});
   }
   if (!student.is_deterministic) reasons.push_back("the student's training does not repeat to the bit");
   return reasons;

@@ -53,10 +53,11 @@ Result<std::optional<Datum>> DatumBuilder::build(const SampledRow& sampled) cons
 }
 
 Result<std::optional<Datum>> DatumBuilder::build(Row& row) const {
-  if (auto truncated = options_.prompts.truncate(row); !truncated) return fail(std::move(truncated.error()));
-  const auto conversation = with_tools(*options_.prompts.renderer, row.tools, row.conversation);
+  const auto& prompts = options_.prompts.at(row.dataset);
+  if (auto truncated = prompts.truncate(row); !truncated) return fail(std::move(truncated.error()));
+  const auto conversation = with_tools(*prompts.renderer, row.tools, row.conversation);
   if (!conversation) return fail(conversation.error());
-  auto example = options_.prompts.renderer->build_supervised_example(*conversation, TrainOnWhat::last_assistant_message);
+  auto example = prompts.renderer->build_supervised_example(*conversation, TrainOnWhat::last_assistant_message);
   if (!example) return fail(std::move(example.error()));
   if (example->input.length() < 2) return std::nullopt;
   return datum_from_model_input_weights(std::move(example->input), example->weights, options_.max_length);
@@ -86,8 +87,11 @@ Result<DatumBatch> DatumBuilder::operator()(PromptBatch prompts, graph::Context&
     std::optional<Datum> datum;
     if (!row.dropped) {
       auto built = build(row);
-      if (!built) return fail(at_row(row, std::move(built.error())));
-      datum = *std::move(built);
+      if (built) {
+        datum = *std::move(built);
+      } else if (auto skipped = options_.prompts.at(row.dataset).skip_or_fail(row, at_row(row, std::move(built.error()))); !skipped) {
+        return fail(std::move(skipped.error()));
+      }
     }
     take_datum(batch, std::move(row), std::move(datum));
   }

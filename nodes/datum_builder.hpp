@@ -2,6 +2,7 @@
 // datum_builder: answers become training examples.
 #include <cstddef>
 #include <optional>
+#include <vector>
 
 #include "graph/base/description.hpp"
 #include "graph/message.hpp"
@@ -13,7 +14,7 @@ namespace pipestill {
 
 struct DatumBuilderOptions {
   Method method = Method::off_policy;
-  PromptRenderer prompts = {};  ///< used in supervised only
+  std::vector<PromptRenderer> prompts = {};  ///< by Row::dataset; used in supervised only
   std::size_t max_length = 2048;
 };
 

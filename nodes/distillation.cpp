@@ -36,7 +36,7 @@ using Failure = RunSummary::Failure;
 /// What the stages of one run share. Null sessions are enough to describe the flow.
 struct FlowParts {
   BatchPlan plan = {};
-  std::shared_ptr<SamplingSession> teacher = nullptr;
+  std::vector<std::shared_ptr<SamplingSession>> teachers = {};  // as in Recipe::teachers()
   std::shared_ptr<TrainingSession> student = nullptr;
   std::shared_ptr<const StudentVersion> initial_student = nullptr;  // on_policy
   std::shared_ptr<const Evaluator> evaluator = nullptr;
@@ -57,6 +57,18 @@ std::vector<std::shared_ptr<DatasetStore>> datasets_of(const DistillationPorts& 
   std::vector<std::shared_ptr<DatasetStore>> all{ports.dataset};
   all.insert(all.end(), ports.mixed.begin(), ports.mixed.end());
   return all;
+}
+
+/// As in Recipe::teachers().
+std::vector<std::shared_ptr<SamplingClient>> teachers_of(const DistillationPorts& ports) {
+  std::vector<std::shared_ptr<SamplingClient>> all{ports.teacher};
+  all.insert(all.end(), ports.more_teachers.begin(), ports.more_teachers.end());
+  return all;
+}
+
+std::shared_ptr<const Renderer> renderer_of(const DistillationPorts& ports, std::size_t dataset) {
+  const auto& own = ports.dataset_renderers;
+  return dataset < own.size() && own[dataset] ? own[dataset] : ports.renderer;
 }
 
 Result<BatchPlan> batch_plan(const Recipe& recipe, const DistillationPorts& ports) {
@@ -85,29 +97,37 @@ class FlowBuilder {
   }
 
  private:
-  [[nodiscard]] PromptRenderer prompts() const { return {ports_.renderer, ports_.tokenizer, recipe_.dataset.max_prompt_tokens}; }
+  [[nodiscard]] std::size_t num_datasets() const { return 1 + recipe_.mixed.size(); }
+  [[nodiscard]] PromptRenderer prompts(std::size_t dataset) const {
+    const auto& section = recipe_.dataset_at(dataset);
+    return {renderer_of(ports_, dataset), ports_.tokenizer, section.max_prompt_tokens, section.on_bad_row};
+  }
+  [[nodiscard]] Asking asking(std::size_t dataset) const {
+    const auto& teacher = recipe_.teacher_of(dataset);
+    return {prompts(dataset), sampling_params(teacher), RowPolicies::of(teacher)};
+  }
 
   [[nodiscard]] TeacherInference teacher() const {
-    const auto& teacher = *recipe_.teacher;
-    return TeacherInference({.queue = RequestQueue(parts_.teacher, teacher.in_flight, ports_.clock),
-                             .prompts = prompts(),
-                             .params = sampling_params(teacher),
-                             .policies = RowPolicies::of(teacher),
-                             .telemetry = ports_.telemetry,
-                             .clock = ports_.clock});
+    const auto [opened, of_dataset] = recipe_.teachers();
+    std::vector<RequestQueue> queues;
+    for (std::size_t i = 0; i < opened.size(); ++i) {
+      queues.emplace_back(i < parts_.teachers.size() ? parts_.teachers[i] : nullptr, opened[i].in_flight, ports_.clock);
+    }
+    TeacherInferenceOptions options{.telemetry = ports_.telemetry, .clock = ports_.clock};
+    for (std::size_t i = 0; i < num_datasets(); ++i) options.datasets.push_back({queues[of_dataset[i]], asking(i)});
+    return TeacherInference(std::move(options));
   }
   [[nodiscard]] StudentInference student(const graph::Feedback<StudentVersion>& feedback) const {
-    return StudentInference({.student = feedback,
-                             .prompts = prompts(),
-                             .params = sampling_params(*recipe_.teacher),
-                             .policies = RowPolicies::of(*recipe_.teacher),
-                             .clock = ports_.clock});
+    StudentInferenceOptions options{.student = feedback, .clock = ports_.clock};
+    for (std::size_t i = 0; i < num_datasets(); ++i) options.datasets.push_back(asking(i));
+    return StudentInference(std::move(options));
   }
 
   template <class FlowSoFar, class Tag>
   graph::ClosedFlow train(FlowSoFar flow, Tag tag, std::optional<graph::Feedback<StudentVersion>> feedback) const {
     const std::uint64_t evaluation_every = recipe_.evaluation ? recipe_.evaluation->every : 0;
-    DatumBuilder builder({.method = recipe_.method, .prompts = prompts(), .max_length = recipe_.training.max_length});
+    DatumBuilderOptions of_datums{.method = recipe_.method, .max_length = recipe_.training.max_length};
+    for (std::size_t i = 0; i < num_datasets(); ++i) of_datums.prompts.push_back(prompts(i));
     ForwardBackward trainer({.student = parts_.student,
                              .training = recipe_.training,
                              .total_steps = parts_.plan.total_steps(),
@@ -118,7 +138,7 @@ class FlowBuilder {
                              .clock = ports_.clock});
     MetricsSink sink(ports_.telemetry, ports_.clock, parts_.totals, options_.on_step);
     auto training = std::move(flow)
-                        .then("datum_builder", graph::any_order(engine_threads(recipe_)), std::move(builder))
+                        .then("datum_builder", graph::any_order(engine_threads(recipe_)), DatumBuilder(std::move(of_datums)))
                         .then("forward_backward", graph::in_sequence(1), std::move(trainer), tag);
     if (evaluation_every == 0) return std::move(training).into("metrics_sink", std::move(sink));
     return std::move(training)
@@ -133,6 +153,12 @@ class FlowBuilder {
 };
 
 ModelUsage operator-(const ModelUsage& a, const ModelUsage& b) { return {a.compute - b.compute, a.tokens - b.tokens}; }
+
+std::vector<ModelUsage> usage_of(const std::vector<std::shared_ptr<SamplingSession>>& sessions) {
+  std::vector<ModelUsage> usage;
+  for (const auto& session : sessions) usage.push_back(session->usage());
+  return usage;
+}
 
 /// One run, step by step. Every step returns the failure that ends the run, if any.
 class Distillation {
@@ -189,18 +215,21 @@ class Distillation {
   }
 
   std::optional<Failure> open(graph::OpenSessions& sessions) {
-    if (recipe_.teacher) {
-      teacher_ = std::make_shared<TeacherSession>(ports_.teacher, recipe_, ports_.clock);
-      if (auto failure = sessions.open(teacher_, abort_.get_token())) return failure;
-      parts_.teacher = teacher_->session();
+    const auto clients = teachers_of(ports_);
+    for (std::size_t i = 0; i < recipe_.teachers().opened.size(); ++i) {
+      const auto teacher = std::make_shared<TeacherSession>(clients[i], recipe_, i, ports_.clock);
+      if (auto failure = sessions.open(teacher, abort_.get_token())) return failure;
+      parts_.teachers.push_back(teacher->session());
     }
     student_ = std::make_shared<StudentSession>(ports_.student, recipe_, ports_.clock);
     if (auto failure = sessions.open(student_, abort_.get_token())) return failure;
     parts_.student = student_->session();
-    if (parts_.teacher) summary_.identity.merge(parts_.teacher->identity());
+    for (const auto& teacher : parts_.teachers) summary_.identity.merge(teacher->identity());
     summary_.identity.merge(parts_.student->identity());
-    parts_.overlap = std::make_shared<OverlapMeter>([clock = ports_.clock, teacher = parts_.teacher, student = parts_.student] {
-      return OverlapMeter::Reading{clock->now(), teacher ? teacher->usage() : ModelUsage{}, student->usage()};
+    parts_.overlap = std::make_shared<OverlapMeter>([clock = ports_.clock, teachers = parts_.teachers, student = parts_.student] {
+      OverlapMeter::Reading reading{clock->now(), usage_of(teachers)};
+      reading.models.push_back(student->usage());
+      return reading;
     });
     return std::nullopt;
   }
@@ -223,8 +252,9 @@ class Distillation {
       }
       if (auto failure = evaluate(EvaluationRecord::When::before, *std::move(snapshot), summary_.eval_before)) return failure;
     }
-    summary_.nondeterminism = nondeterminism(recipe_.method, parts_.teacher ? std::optional(parts_.teacher->capabilities()) : std::nullopt,
-                                             parts_.student->capabilities(), snapshot_capabilities);
+    std::vector<SamplingCapabilities> teachers;
+    for (const auto& teacher : parts_.teachers) teachers.push_back(teacher->capabilities());
+    summary_.nondeterminism = nondeterminism(recipe_.method, teachers, parts_.student->capabilities(), snapshot_capabilities);
     run_flow();
     if (summary_.status != Status::finished || !parts_.evaluator) return std::nullopt;
     auto snapshot = take_snapshot();
@@ -236,7 +266,7 @@ class Distillation {
     parts_.cut = cut_.get_token();
     auto flow = FlowBuilder(recipe_, ports_, options_, parts_).build();
     parts_.initial_student.reset();  // the flow's own now: a snapshot lives no longer than somebody reads it
-    const auto teacher_before = parts_.teacher ? parts_.teacher->usage() : ModelUsage{};
+    const auto teachers_before = usage_of(parts_.teachers);
     const auto student_before = parts_.student->usage();
     const double cpu_before = process_cpu_seconds();
     auto report = graph::run(std::move(flow), {.depth = recipe_.engine.depth,
@@ -254,7 +284,8 @@ class Distillation {
                                                .on_cut = [this] { cut_.request_stop(); }});
     summary_.cpu_s = process_cpu_seconds() - cpu_before;
     summary_.wall_s = static_cast<double>(report.wall.count()) / 1e9;
-    if (parts_.teacher) summary_.teacher = parts_.teacher->usage() - teacher_before;
+    summary_.teachers = usage_of(parts_.teachers);
+    for (std::size_t i = 0; i < teachers_before.size(); ++i) summary_.teachers[i] = summary_.teachers[i] - teachers_before[i];
     summary_.student = parts_.student->usage() - student_before;
     summary_.overlap_busy = parts_.overlap->busy();
     summary_.totals = *parts_.totals;
@@ -323,7 +354,6 @@ class Distillation {
   std::stop_callback<std::function<void()>> on_stop_, on_stop_now_;
   std::stop_source cut_;  // a stop's grace is over
   std::unique_ptr<StageTrace> trace_;
-  std::shared_ptr<TeacherSession> teacher_;
   std::shared_ptr<StudentSession> student_;
   FlowParts parts_;
   RunSummary summary_;
@@ -332,7 +362,7 @@ class Distillation {
 /// Without ports: it cannot run.
 graph::ClosedFlow flow_to_look_at(const Recipe& recipe) {
   auto flow = FlowBuilder(recipe, {}, {}, {}).build();
-  if (recipe.teacher) flow = std::move(flow).with(std::make_shared<TeacherSession>(nullptr, recipe, nullptr));
+  for (std::size_t i = 0; i < recipe.teachers().opened.size(); ++i) flow = std::move(flow).with(std::make_shared<TeacherSession>(nullptr, recipe, i, nullptr));
   return std::move(flow).with(std::make_shared<StudentSession>(nullptr, recipe, nullptr));
 }
 
@@ -352,8 +382,11 @@ Result<RunPlan> plan_run(const Recipe& recipe, const DistillationPorts& ports) {
   if (!ports.student || !std::ranges::all_of(stores, [](const auto& store) { return store != nullptr; }) || !ports.tokenizer || !ports.renderer) {
     return fail(ErrorCode::invalid_input, "a run needs the ports student, dataset, tokenizer and renderer; one of them is null");
   }
-  if (recipe.method != Method::supervised && (!recipe.teacher || !ports.teacher)) {
-    return fail(ErrorCode::invalid_input, "this method needs a teacher, in the recipe and as a port; only supervised does without");
+  const auto asked = recipe.teachers().opened;
+  const auto clients = teachers_of(ports);
+  const bool has_all = !asked.empty() && clients.size() >= asked.size() && std::ranges::none_of(clients, [](const auto& client) { return client == nullptr; });
+  if (recipe.method != Method::supervised && !has_all) {
+    return fail(ErrorCode::invalid_input, "this method needs a teacher, in the recipe and as a port, and of a mix every one that it names; only supervised does without");
   }
   if (recipe.method != Method::on_policy && recipe.engine.staleness > 0) {
     return fail(ErrorCode::invalid_input,
@@ -370,17 +403,18 @@ Result<RunPlan> plan_run(const Recipe& recipe, const DistillationPorts& ports) {
     return fail(ErrorCode::invalid_input, "dataset.fingerprint: the lines of " + datasets[i].path.string() + " have the SHA-256 " + opened[i].fingerprint + ", not " +
                                               printable(expected, 64) + ": the file has changed, or it is another one; set dataset.fingerprint to null to take it as it is");
   }
-  std::optional<SamplingCapabilities> teacher;
-  if (recipe.method != Method::supervised) {
-    teacher = ports.teacher->capabilities();
-    if (auto able = check_teacher(recipe, *teacher); !able) return fail(std::move(able.error()));
-    if (auto sound = ports.teacher->check(teacher_model(recipe)); !sound) return fail(in_section("teacher.teacher_model", std::move(sound.error())));
-    if (auto same = check_shared_tokens(recipe, *ports.teacher, *ports.tokenizer); !same) return fail(std::move(same.error()));
+  std::vector<SamplingCapabilities> teachers;
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    teachers.push_back(clients[i]->capabilities());
+    if (auto able = check_teacher(recipe, asked[i], teachers[i]); !able) return fail(std::move(able.error()));
+    if (auto sound = clients[i]->check(teacher_model(recipe, asked[i])); !sound) return fail(in_section(asked[i].key + ".teacher_model", std::move(sound.error())));
+    if (auto same = check_shared_tokens(recipe, asked[i], *clients[i], *ports.tokenizer); !same) return fail(std::move(same.error()));
   }
   const auto student = ports.student->capabilities();
   if (auto able = check_student(recipe, student); !able) return fail(std::move(able.error()));
   if (auto sound = ports.student->check(student_model(recipe)); !sound) return fail(in_section("student.model", std::move(sound.error())));
-  return RunPlan{plan->datasets.front().rows, plan->batches_per_epoch, plan->total_steps(), nondeterminism(recipe.method, teacher, student, std::nullopt), std::move(opened)};
+  if (auto large_enough = check_vocabulary(recipe, *ports.student, *ports.tokenizer); !large_enough) return fail(std::move(large_enough.error()));
+  return RunPlan{plan->datasets.front().rows, plan->batches_per_epoch, plan->total_steps(), nondeterminism(recipe.method, teachers, student, std::nullopt), std::move(opened)};
 }
 
 Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock> clock, std::shared_ptr<Telemetry> telemetry,
@@ -406,13 +440,29 @@ Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock
   auto tokenizer = Tokenizer::load(locate_model(recipe, recipe.student.tokenizer));
   if (!tokenizer) return fail(std::move(tokenizer.error()));
   ports.tokenizer = *std::move(tokenizer);
-  auto renderer = Renderer::make(recipe.student.renderer, ports.tokenizer, recipe.student.renderer_options);
-  if (!renderer) return fail(in_section("student.renderer", std::move(renderer.error())));
+  const auto make_renderer = [&](const Recipe::Rendering& rendering, const std::string& section) -> Result<std::shared_ptr<const Renderer>> {
+    auto made = Renderer::make(rendering.renderer, ports.tokenizer, rendering.options);
+    if (!made) return fail(in_section(section + ".renderer", std::move(made.error())));
+    return *std::move(made);
+  };
+  auto renderer = make_renderer(recipe.student.rendering, "student");
+  if (!renderer) return fail(std::move(renderer.error()));
   ports.renderer = *std::move(renderer);
-  if (recipe.teacher) {
-    auto teacher = make_sampling_client(recipe.resolved.at("teacher").as_object(), ports.clock);
-    if (!teacher) return fail(in_section("teacher", std::move(teacher.error())));
-    ports.teacher = *std::move(teacher);
+  for (std::size_t i = 0; i <= recipe.mixed.size(); ++i) {
+    auto& own = ports.dataset_renderers.emplace_back();
+    if (!recipe.dataset_at(i).rendering) continue;
+    auto made = make_renderer(*recipe.dataset_at(i).rendering, "dataset[" + std::to_string(i) + "]");
+    if (!made) return fail(std::move(made.error()));
+    own = *std::move(made);
+  }
+  for (const auto& asked : recipe.teachers().opened) {
+    auto teacher = make_sampling_client(asked.section, ports.clock);
+    if (!teacher) return fail(in_section(asked.key, std::move(teacher.error())));
+    if (!ports.teacher) {
+      ports.teacher = *std::move(teacher);
+    } else {
+      ports.more_teachers.push_back(*std::move(teacher));
+    }
   }
   auto student = make_training_client(recipe.resolved.at("student").as_object(), ports.clock);
   if (!student) return fail(in_section("student", std::move(student.error())));

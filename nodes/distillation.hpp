@@ -24,15 +24,17 @@ namespace pipestill {
 
 /// What a run needs from outside: the recipe's own adapters (make_ports), or a program's.
 struct DistillationPorts {
-  std::shared_ptr<SamplingClient> teacher = nullptr;  ///< not in supervised
+  std::shared_ptr<SamplingClient> teacher = nullptr;  ///< not in supervised; the first of Recipe::teachers()
   std::shared_ptr<TrainingClient> student = nullptr;
   std::shared_ptr<DatasetStore> dataset = nullptr;     ///< the only one, or the first of a mix
   std::shared_ptr<DatasetStore> evaluation = nullptr;  ///< null: nothing is evaluated
   std::shared_ptr<const Tokenizer> tokenizer = nullptr;
-  std::shared_ptr<const Renderer> renderer = nullptr;
+  std::shared_ptr<const Renderer> renderer = nullptr;  ///< the student's
   std::shared_ptr<Telemetry> telemetry = nullptr;  ///< null: nobody listens
   std::shared_ptr<Clock> clock = nullptr;          ///< null: a SystemClock of the run's own
   std::vector<std::shared_ptr<DatasetStore>> mixed = {};  ///< the others of a mix, as in Recipe::mixed
+  std::vector<std::shared_ptr<SamplingClient>> more_teachers = {};       ///< the others of Recipe::teachers()
+  std::vector<std::shared_ptr<const Renderer>> dataset_renderers = {};  ///< by dataset, for those with their own; null, or none there: `renderer`
 };
 
 struct DistillationOptions {

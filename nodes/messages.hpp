@@ -59,7 +59,8 @@ struct Row {
   std::string where = {};   ///< for error texts, e.g. "train.jsonl:17"
   std::vector<Message> conversation = {};
   std::vector<ToolSpec> tools = {};  ///< that the conversation declares to the model
-  std::string teacher = {};                          ///< who is asked; empty: nobody
+  std::string teacher = {};                          ///< the model that is asked; empty: none, or one without a name
+  std::string renderer = {};                         ///< that turns the conversation into tokens
   std::uint64_t seed = 0;                            ///< the only source of randomness of its sampled answer
   std::optional<DropReason> dropped = std::nullopt;  ///< empty: it is to train the student
   std::string why_bad = {};                          ///< of a row dropped as bad: in a sentence

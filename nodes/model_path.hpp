@@ -17,9 +17,8 @@ namespace pipestill {
   return std::filesystem::exists(path, ignored) ? path.string() : name;
 }
 
-/// Only where the recipe has a teacher.
-[[nodiscard]] inline ModelRef teacher_model(const Recipe& recipe) {
-  return {locate_model(recipe, recipe.teacher->teacher_model), locate_model(recipe, recipe.teacher->teacher_checkpoint_path)};
+[[nodiscard]] inline ModelRef teacher_model(const Recipe& recipe, const Recipe::Teacher& teacher) {
+  return {locate_model(recipe, teacher.teacher_model), locate_model(recipe, teacher.teacher_checkpoint_path)};
 }
 [[nodiscard]] inline ModelRef student_model(const Recipe& recipe) { return {locate_model(recipe, recipe.student.model), ""}; }
 

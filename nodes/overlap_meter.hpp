@@ -16,7 +16,7 @@ class OverlapMeter {
  public:
   struct Reading {
     Clock::Time at{};
-    ModelUsage teacher = {}, student = {};
+    std::vector<ModelUsage> models = {};  ///< teachers and student, in one order each time
   };
 
   explicit OverlapMeter(std::function<Reading()> read) : read_(std::move(read)) {}
@@ -36,7 +36,8 @@ class OverlapMeter {
   [[nodiscard]] std::optional<double> busy() const {
     std::lock_guard lock(mutex_);
     if (!first_ || !last_ || last_->at <= first_->at) return std::nullopt;
-    const auto compute = std::max(last_->teacher.compute - first_->teacher.compute, last_->student.compute - first_->student.compute);
+    std::chrono::nanoseconds compute{};
+    for (std::size_t i = 0; i < last_->models.size(); ++i) compute = std::max(compute, last_->models[i].compute - first_->models[i].compute);
     return std::min(1.0, static_cast<double>(compute.count()) / static_cast<double>((last_->at - first_->at).count()));
   }
 

@@ -50,4 +50,11 @@ Result<ModelInput> PromptRenderer::render(Row& row) const {
   return prompt;
 }
 
+Result<void> PromptRenderer::skip_or_fail(Row& row, Error error) const {
+  if (on_bad_row == BadRowPolicy::fail || error.code != ErrorCode::invalid_input) return fail(std::move(error));
+  row.dropped = DropReason::bad;
+  row.why_bad = std::move(error.message);
+  return {};
+}
+
 }  // namespace pipestill

@@ -126,12 +126,14 @@ Result<std::optional<json::array>> take_mix(json::object& given, const std::stri
   return mix;
 }
 
+std::string place_of(std::size_t dataset) { return "dataset[" + std::to_string(dataset) + "]"; }
+
 /// Every dataset's section, checked like the only one's.
 Result<json::array> resolve_mix(const json::array& mix, const std::vector<KeyInfo>& keys, const std::string& name) {
   json::array resolved;
   for (std::size_t i = 0; i < mix.size(); ++i) {
     const json::object section{{"dataset", mix[i]}};
-    const auto one = resolve(section, keys, name + ": dataset[" + std::to_string(i) + "]");
+    const auto one = resolve(section, keys, name + ": " + place_of(i));
     if (!one) return fail(one.error());
     resolved.push_back(one->at("dataset"));
   }
@@ -180,6 +182,13 @@ class Values {
   const json::object& object_;
 };
 
+RendererOptions read_renderer_options(const Values& values, const std::string& section) {
+  const auto path = [&](const char* key) { return section + ".renderer_options." + key; };
+  return {.strip_thinking_from_history = values.get_optional<bool>(path("strip_thinking_from_history")),
+          .system_role_as_user = values.get_optional<bool>(path("system_role_as_user")),
+          .current_date = values.get_optional<std::string>(path("current_date"))};
+}
+
 Recipe::Dataset read_dataset(const Values& values) {
   return {.path = values.get<std::string>("dataset.path"),
           .shuffle = values.get<bool>("dataset.shuffle"),
@@ -192,8 +201,9 @@ Recipe::Dataset read_dataset(const Values& values) {
           .groups_per_batch = values.get_optional<std::size_t>("dataset.groups_per_batch").value_or(0)};
 }
 
-Recipe::Teacher read_teacher(const Values& values) {
-  return {.client = values.get<std::string>("teacher.client"),
+Recipe::Teacher read_teacher(const Values& values, const std::string& key) {
+  return {.key = key,
+          .client = values.get<std::string>("teacher.client"),
           .teacher_model = values.text_or_empty("teacher.teacher_model"),
           .teacher_checkpoint_path = values.text_or_empty("teacher.teacher_checkpoint_path"),
           .max_tokens = values.get<int>("teacher.max_tokens"),
@@ -203,7 +213,21 @@ Recipe::Teacher read_teacher(const Values& values) {
           .in_flight = values.get<std::size_t>("teacher.in_flight"),
           .on_error = values.row_policy("teacher.on_error"),
           .on_empty = values.row_policy("teacher.on_empty"),
-          .on_truncated = values.row_policy("teacher.on_truncated")};
+          .on_truncated = values.row_policy("teacher.on_truncated"),
+          .section = values.at("teacher").get_object()};
+}
+
+/// What a dataset of a mix says of its renderer; nothing, if it is the student's as it is.
+std::optional<Recipe::Rendering> read_own_rendering(const Values& dataset, const Recipe::Rendering& students) {
+  const auto renderer = dataset.text_or_empty("dataset.renderer");
+  const auto own = read_renderer_options(dataset, "dataset");
+  if (renderer.empty() && own == RendererOptions{}) return std::nullopt;
+  if (!renderer.empty() && renderer != students.renderer) return Recipe::Rendering{renderer, own};
+  auto options = students.options;  // of the same renderer
+  if (own.strip_thinking_from_history) options.strip_thinking_from_history = own.strip_thinking_from_history;
+  if (own.system_role_as_user) options.system_role_as_user = own.system_role_as_user;
+  if (own.current_date) options.current_date = own.current_date;
+  return Recipe::Rendering{students.renderer, options};
 }
 
 Recipe::Training read_training(const Values& values) {
@@ -249,36 +273,101 @@ Recipe::Evaluation read_evaluation(const Values& values) {
 
 // What no key alone can say.
 
+Result<void> expect(const Values& values, std::string_view path, bool is_good, const char* accepted, const std::string& name) {
+  if (is_good) return {};
+  return refuse(name, std::string(path) + " must be " + accepted + ", not " + show(values.at(path)));
+}
+
+Result<void> check_sampling_ranges(const Values& values, const std::string& name) {
+  if (auto good = expect(values, "teacher.top_p", values.get<double>("teacher.top_p") > 0, "a number above 0 and at most 1", name); !good) return good;
+  return expect(values, "teacher.top_k", values.get<int>("teacher.top_k") != 0, "an integer of at least 1, or -1 for all tokens", name);
+}
+
 Result<void> check_open_ranges(const Values& values, bool has_teacher, const std::string& name) {
-  const auto check = [&](std::string_view path, bool is_good, const char* accepted) -> Result<void> {
-    if (is_good) return {};
-    return refuse(name, std::string(path) + " must be " + accepted + ", not " + show(values.at(path)));
-  };
   const auto number = [&](std::string_view path) { return values.get<double>(path); };
+  const auto check = [&](std::string_view path, bool is_good, const char* accepted) { return expect(values, path, is_good, accepted, name); };
   for (const std::string_view path : {"training.learning_rate", "training.adam_eps"}) {
     if (auto good = check(path, number(path) > 0, "a number above 0"); !good) return good;
   }
   for (const std::string_view path : {"training.adam_beta1", "training.adam_beta2"}) {
     if (auto good = check(path, number(path) < 1, "a number of at least 0 and below 1"); !good) return good;
   }
-  if (!has_teacher) return {};
-  if (auto good = check("teacher.top_p", number("teacher.top_p") > 0, "a number above 0 and at most 1"); !good) return good;
-  return check("teacher.top_k", number("teacher.top_k") != 0, "an integer of at least 1, or -1 for all tokens");
+  return has_teacher ? check_sampling_ranges(values, name) : Result<void>();
 }
 
-/// The shares of a batch, and what the stages cannot yet tell apart by dataset.
+/// What belongs to lists of datasets.
+Result<void> check_only_dataset(const Values& values, const std::string& name) {
+  for (const auto& [key, instead] : {std::pair{"dataset.teacher", "teacher"},
+                                     std::pair{"dataset.renderer", "student.renderer"},
+                                     std::pair{"dataset.renderer_options.strip_thinking_from_history", "student.renderer_options"},
+                                     std::pair{"dataset.renderer_options.system_role_as_user", "student.renderer_options"},
+                                     std::pair{"dataset.renderer_options.current_date", "student.renderer_options"}}) {
+    if (!values.at(key).is_null()) return refuse(name, std::string(key) + " is for lists of datasets; the only one takes what " + instead + " says");
+  }
+  return {};
+}
+
+/// A dataset's own teacher, whole: what it does not say itself is as the section teacher of `recipes` says, as far as its client knows the key.
+Result<json::object> resolve_own_teacher(const json::object& own, const json::object& recipes, const std::vector<KeyInfo>& keys, const std::string& name) {
+  json::object given{{"teacher", own}};
+  for (const auto& key : keys) {
+    if (find_value(given, key.name)) continue;
+    if (const auto* value = find_value(recipes, key.name)) std::ignore = put_value(given, key.name, *value);
+  }
+  return resolve(given, keys, name);
+}
+
+/// `recipes`: the recipe as it was given, whose section teacher the datasets' own are completed from.
+Result<void> resolve_own_teachers(json::array& mix, Method method, std::string_view student_client, const json::object& recipes, const std::string& name) {
+  for (std::size_t i = 0; i < mix.size(); ++i) {
+    auto& teacher = mix[i].at("teacher");
+    if (teacher.is_null()) continue;
+    const auto place = name + ": " + place_of(i);
+    if (method == Method::supervised) return refuse(place, "teacher means nothing with method \"supervised\", which has no teacher; remove it");
+    auto& own = teacher.get_object();
+    const auto* client = own.if_contains("client");
+    if (!client) client = find_value(recipes, "teacher.client");
+    auto keys = recipe_keys(method, client->is_string() ? std::string_view(client->get_string()) : std::string_view(), student_client);
+    std::erase_if(keys, [](const KeyInfo& key) { return !key.name.starts_with("teacher."); });
+    auto whole = resolve_own_teacher(own, recipes, keys, place);
+    if (!whole) return fail(whole.error());
+    if (auto good = check_sampling_ranges(Values(*whole), place); !good) return good;
+    teacher = std::move(whole->at("teacher"));
+  }
+  return {};
+}
+
+/// The shares of a batch, and what only a mix tells apart by dataset.
 Result<void> check_mix(Recipe& recipe, const std::string& name) {
   if (recipe.mixed.empty() && recipe.dataset.groups_per_batch == 0) recipe.dataset.groups_per_batch = recipe.training.batch_size;
   std::size_t groups = 0, number = 0;
   for (const auto& dataset : recipe.datasets()) {
-    const auto place = recipe.mixed.empty() ? std::string("dataset") : "dataset[" + std::to_string(number) + "]";
+    const auto place = recipe.mixed.empty() ? std::string("dataset") : place_of(number);
     if (dataset.groups_per_batch == 0) return refuse(name, place + ".groups_per_batch is missing; it must be the number of the dataset's rows in a batch");
-    if (dataset.max_prompt_tokens != recipe.dataset.max_prompt_tokens) return refuse(name, place + ".max_prompt_tokens must be the same in every dataset so far");
     groups += dataset.groups_per_batch;
     ++number;
   }
   if (groups == recipe.training.batch_size) return {};
   return refuse(name, "training.batch_size must be the sum of groups_per_batch, which is " + std::to_string(groups) + ", not " + std::to_string(recipe.training.batch_size));
+}
+
+/// What a teacher is opened with: its section without what is said of requests and their answers.
+json::object session_keys(const Recipe::Teacher& teacher) {
+  json::object keys = teacher.section;
+  for (const auto& of_requests : describe_teacher_inference().keys) keys.erase(std::string_view(of_requests.name).substr(std::string_view("teacher.").size()));
+  return keys;
+}
+
+/// Datasets that ask one teacher share the queue in front of it.
+Result<void> check_queues(const Recipe& recipe, const std::string& name) {
+  const auto [opened, of_dataset] = recipe.teachers();
+  for (std::size_t i = 0; i < of_dataset.size(); ++i) {
+    const auto in_flight = recipe.teacher_of(i).in_flight, expected = opened[of_dataset[i]].in_flight;
+    if (in_flight == expected) continue;
+    return refuse(name, place_of(i) + ".teacher.in_flight must be " + std::to_string(expected) + ", as in " + opened[of_dataset[i]].key + ", not " + std::to_string(in_flight) +
+                            ": the two datasets ask one teacher");
+  }
+  return {};
 }
 
 Result<void> check_together(const Recipe& recipe, const std::string& name) {
@@ -318,14 +407,16 @@ bool is_outside_identity(std::string_view path, const json::value& value) {
 
 /// `number` tells the sections of a list apart.
 void collect_identity(const json::object& object, const std::string& prefix, const std::string& number, std::vector<std::string>& lines) {
+  constexpr std::string_view kDataset = "dataset.";
   for (const auto& member : object) {
     const auto path = prefix + std::string(member.key());
+    const bool is_teachers = path.starts_with("dataset.teacher.");  // of one dataset of a mix
     if (member.value().is_object()) {
       collect_identity(member.value().get_object(), path + ".", number, lines);
     } else if (path == "dataset" && member.value().is_array()) {
       const auto& mix = member.value().get_array();
       for (std::size_t i = 0; i < mix.size(); ++i) collect_identity(mix[i].get_object(), path + ".", "[" + std::to_string(i) + "]", lines);
-    } else if (!is_outside_identity(path, member.value())) {
+    } else if (!is_outside_identity(is_teachers ? std::string_view(path).substr(kDataset.size()) : path, member.value())) {
       lines.push_back(path + number + "=" + json::serialize(member.value()) + "\n");
     }
   }
@@ -353,6 +444,22 @@ std::vector<Recipe::Dataset> Recipe::datasets() const {
   std::vector<Dataset> all{dataset};
   all.insert(all.end(), mixed.begin(), mixed.end());
   return all;
+}
+
+Recipe::Teachers Recipe::teachers() const {
+  Teachers teachers;
+  if (!teacher) return teachers;
+  std::vector<json::object> seen;
+  for (std::size_t i = 0; i <= mixed.size(); ++i) {
+    const auto& asked = teacher_of(i);
+    auto session = session_keys(asked);
+    const auto place = std::ranges::find(seen, session);
+    teachers.of_dataset.push_back(static_cast<std::size_t>(place - seen.begin()));
+    if (place != seen.end()) continue;
+    seen.push_back(std::move(session));
+    teachers.opened.push_back(asked);
+  }
+  return teachers;
 }
 
 std::string Recipe::identity() const {
@@ -455,30 +562,34 @@ Result<Recipe> parse_recipe(std::string_view text, const std::string& name, cons
   Recipe recipe;
   recipe.method = method;
   recipe.seed = long_seed->empty() ? BigSeed(values.get<std::uint64_t>("seed")) : *BigSeed::parse(*long_seed);
+  if (has_teacher) recipe.teacher = read_teacher(values, "teacher");
+  recipe.student = {.client = student_client,
+                    .model = values.text_or_empty("student.model"),
+                    .tokenizer = values.get<std::string>("student.tokenizer"),
+                    .rendering = {values.get<std::string>("student.renderer"), read_renderer_options(values, "student")}};
   if (datasets.empty()) {
+    if (auto good = check_only_dataset(values, name); !good) return fail(good.error());
     recipe.dataset = read_dataset(values);
   } else {
-    for (const auto& section : datasets) {
-      const json::object one{{"dataset", section}};
-      recipe.mixed.push_back(read_dataset(Values(one)));
+    if (auto whole = resolve_own_teachers(datasets, method, student_client, given, name); !whole) return fail(whole.error());
+    for (std::size_t i = 0; i < datasets.size(); ++i) {
+      const json::object one{{"dataset", datasets[i]}};
+      auto& dataset = recipe.mixed.emplace_back(read_dataset(Values(one)));
+      const auto& teacher = datasets[i].at("teacher");
+      const json::object own{{"teacher", teacher}};
+      if (!teacher.is_null()) dataset.teacher = read_teacher(Values(own), place_of(i) + ".teacher");
+      dataset.rendering = read_own_rendering(Values(one), recipe.student.rendering);
     }
     recipe.dataset = recipe.mixed.front();
     recipe.mixed.erase(recipe.mixed.begin());
     *resolved = with_mix(*resolved, datasets);
   }
-  if (has_teacher) recipe.teacher = read_teacher(values);
-  recipe.student = {.client = student_client,
-                    .model = values.text_or_empty("student.model"),
-                    .tokenizer = values.get<std::string>("student.tokenizer"),
-                    .renderer = values.get<std::string>("student.renderer"),
-                    .renderer_options = {.strip_thinking_from_history = values.get_optional<bool>("student.renderer_options.strip_thinking_from_history"),
-                                         .system_role_as_user = values.get_optional<bool>("student.renderer_options.system_role_as_user"),
-                                         .current_date = values.get_optional<std::string>("student.renderer_options.current_date")}};
   recipe.training = read_training(values);
   recipe.engine = read_engine(values);
   if (resolved->contains("evaluation")) recipe.evaluation = read_evaluation(values);
   recipe.telemetry = {.trace = values.get<bool>("telemetry.trace"), .log_every = values.get<std::uint64_t>("telemetry.log_every")};
   if (auto good = check_mix(recipe, name); !good) return fail(good.error());
+  if (auto good = check_queues(recipe, name); !good) return fail(good.error());
   if (auto good = check_together(recipe, name); !good) return fail(good.error());
   recipe.resolved = std::move(*resolved);
   recipe.directory = std::filesystem::current_path() / directory;

@@ -33,6 +33,22 @@ enum class LearningRateSchedule { constant, linear, cosine };
 /// A recipe whose every key is known, typed, in range and given (defaults filled in). Field names are the keys of the file;
 /// their meaning stands in the stages' and adapters' descriptions (`pipestill describe`).
 struct Recipe {
+  struct Teacher {
+    std::string key = "teacher";          ///< of its section, for error texts: teacher, or dataset[1].teacher
+    std::string client, teacher_model;    ///< the model's name or directory; empty where the client needs none
+    std::string teacher_checkpoint_path;  ///< empty: none
+    int max_tokens = 256;
+    double temperature = 1.0;
+    int top_k = -1;
+    double top_p = 1.0;
+    std::size_t in_flight = 256;
+    RowPolicy on_error = RowPolicy::fail, on_empty = RowPolicy::fail, on_truncated = RowPolicy::keep;
+    boost::json::object section = {};  ///< whole, with the client's own keys
+  };
+  struct Rendering {
+    std::string renderer;
+    RendererOptions options = {};
+  };
   struct Dataset {
     std::filesystem::path path;
     bool shuffle = true;
@@ -42,20 +58,17 @@ struct Recipe {
     std::filesystem::path cache;       ///< empty: none
     std::string fingerprint;           ///< that the content must have; empty: any
     std::size_t groups_per_batch = 0;  ///< its rows in a batch
+    std::optional<Teacher> teacher = std::nullopt;      ///< its own, in a mix; empty: the recipe's
+    std::optional<Rendering> rendering = std::nullopt;  ///< its own, in a mix; empty: the student's
   };
-  struct Teacher {
-    std::string client, teacher_model;    ///< the model's name or directory; empty where the client needs none
-    std::string teacher_checkpoint_path;  ///< empty: none
-    int max_tokens = 256;
-    double temperature = 1.0;
-    int top_k = -1;
-    double top_p = 1.0;
-    std::size_t in_flight = 256;
-    RowPolicy on_error = RowPolicy::fail, on_empty = RowPolicy::fail, on_truncated = RowPolicy::keep;
+  /// The teachers of a run.
+  struct Teachers {
+    std::vector<Teacher> opened;          ///< each once, in the order of the first dataset that asks it; none in supervised
+    std::vector<std::size_t> of_dataset;  ///< which of them each dataset asks
   };
   struct Student {
-    std::string client, model, tokenizer, renderer;
-    RendererOptions renderer_options = {};
+    std::string client, model, tokenizer;
+    Rendering rendering = {};  ///< of prompts, unless a dataset has its own, and of evaluations
   };
   struct Training {
     std::size_t batch_size = 64;
@@ -90,7 +103,7 @@ struct Recipe {
   BigSeed seed;
   Dataset dataset;             ///< the only one, or the first of a mix
   std::vector<Dataset> mixed;  ///< the others of a mix
-  std::optional<Teacher> teacher;  ///< not in supervised
+  std::optional<Teacher> teacher;  ///< of the datasets without their own; not in supervised
   Student student;
   Training training;
   Engine engine;
@@ -104,6 +117,13 @@ struct Recipe {
   [[nodiscard]] std::filesystem::path locate(const std::filesystem::path& path) const;
   /// All datasets, the first one first. Their numbers in a row and in its seed are their places here.
   [[nodiscard]] std::vector<Dataset> datasets() const;
+  [[nodiscard]] const Dataset& dataset_at(std::size_t number) const { return number == 0 ? dataset : mixed.at(number - 1); }
+  /// How the rows of a dataset, by its number, are asked for and rendered: as it says itself, or as the recipe does. teacher_of: not in supervised.
+  [[nodiscard]] const Teacher& teacher_of(std::size_t number) const { return dataset_at(number).teacher ? *dataset_at(number).teacher : *teacher; }
+  [[nodiscard]] const Rendering& rendering_of(std::size_t number) const { return dataset_at(number).rendering ? *dataset_at(number).rendering : student.rendering; }
+  /// Datasets whose teachers are one model, with the same client, checkpoint and client's keys, ask one session, each with its own sampling
+  /// and policies.
+  [[nodiscard]] Teachers teachers() const;
   /// SHA-256, in hexadecimal, over what determines the result: every key but engine.depth, engine.depth_bytes, engine.threads,
   /// engine.stop_grace, engine.stall_timeout and other timeouts, in_flight, evaluation, checkpoint, telemetry, paths (dataset.path, dataset.cache,
   /// teacher.teacher_model, teacher.teacher_checkpoint_path, student.model, and student.tokenizer unless it names a built-in one) and dataset.fingerprint: what

@@ -113,6 +113,9 @@ std::string expectation(const KeyInfo& key) {
     case KeyInfo::Type::string_list:
       text = "a list of strings" + (key.choices.empty() ? "" : ", each one of " + quoted_list(key.choices));
       break;
+    case KeyInfo::Type::section:
+      text = "a section (an object with keys)";
+      break;
   }
   if (key.minimum && key.maximum) {
     text += " from " + show_bound(*key.minimum) + " to " + show_bound(*key.maximum);
@@ -145,6 +148,8 @@ bool accepts(const KeyInfo& key, const json::value& value) {
       return value.is_number() && is_in_range(value, key);
     case KeyInfo::Type::string:
       return is_choice(value, key);
+    case KeyInfo::Type::section:
+      return value.is_object();
     case KeyInfo::Type::string_list:
       return value.is_array() &&
              std::ranges::all_of(value.get_array(), [&](const json::value& element) { return is_choice(element, key); });

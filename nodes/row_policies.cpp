@@ -4,8 +4,6 @@
 #include <string>
 #include <utility>
 
-#include "nodes/prompt.hpp"
-
 namespace pipestill {
 namespace {
 
@@ -24,8 +22,27 @@ Result<void> request_failed(Row& row, const RowPolicies& policies, Error error) 
 
 }  // namespace
 
-Result<void> take_answer(SampledRow& sampled, Result<SampledSequence> answer, const RowPolicies& policies, const Renderer& renderer,
-                         bool needs_logprobs) {
+Result<SampledRow> Asking::render(Row row) const {
+  SampledRow sampled{.row = std::move(row)};
+  if (sampled.row.dropped) return sampled;
+  auto prompt = prompts.render(sampled.row);
+  if (prompt) {
+    sampled.prompt = *std::move(prompt);
+  } else if (auto skipped = prompts.skip_or_fail(sampled.row, std::move(prompt.error())); !skipped) {
+    return fail(std::move(skipped.error()));
+  }
+  return sampled;
+}
+
+SampleRequest Asking::request(const SampledRow& row) const {
+  SampleRequest request{row.prompt, params};
+  request.params.seed = row.row.seed;
+  request.params.stop = prompts.renderer->stop_sequences();
+  return request;
+}
+
+Result<void> take_answer(SampledRow& sampled, Result<SampledSequence> answer, const Asking& asking, bool needs_logprobs) {
+  const auto& policies = asking.policies;
   Row& row = sampled.row;
   if (!answer) return request_failed(row, policies, std::move(answer.error()));
   const auto& [tokens, logprobs, stop_reason] = *answer;
@@ -37,7 +54,7 @@ Result<void> take_answer(SampledRow& sampled, Result<SampledSequence> answer, co
     return drop_or_fail(row, policies.on_error, DropReason::error,
                         {ErrorCode::backend_failed, "a token of the answer came without its log-probability"});
   }
-  const auto parsed = renderer.parse_response(tokens);
+  const auto parsed = asking.prompts.renderer->parse_response(tokens);
   if (!parsed) return fail(at_row(row, parsed.error()));
   const auto& said = parsed->message;
   if (tokens.empty() || (said.content.bytes() == 0 && said.tool_calls.empty() && said.unparsed_tool_calls.empty())) {

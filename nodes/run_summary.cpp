@@ -106,6 +106,9 @@ json::object RunSummary::to_json() const {
   for (const auto& stage : stages) by_stage[stage.name] = json_of(stage);
   for (std::size_t i = 0; i < kDropReasonNames.size(); ++i) dropped[kDropReasonNames[i]] = totals.dropped.by_reason[i];
   for (const auto& [key, value] : identity) machine[key] = value;
+  json::object models{{"teacher", teachers.empty() ? json::value(nullptr) : json::value(json_of(teachers[0]))}};
+  for (std::size_t i = 1; i < teachers.size(); ++i) models["teacher." + std::to_string(i)] = json_of(teachers[i]);
+  models["student"] = json_of(student);
   json::array unclosed;
   for (const auto& close_failure : close_failures) unclosed.push_back(json_of(close_failure));
   return {{"status", name_of(status)},
@@ -122,7 +125,7 @@ json::object RunSummary::to_json() const {
           {"reasons", json::array(nondeterminism.begin(), nondeterminism.end())},
           {"eval", {{"before", json_of(eval_before)}, {"after", json_of(eval_after)}}},
           {"stages", std::move(by_stage)},
-          {"models", {{"teacher", json_of(teacher)}, {"student", json_of(student)}}},
+          {"models", std::move(models)},
           {"overlap", {{"busy", or_null(overlap_busy)}}},
           {"bottleneck", or_null(bottleneck())},
           {"failure", failure ? json::value(json_of(*failure)) : json::value(nullptr)},

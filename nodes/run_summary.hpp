@@ -27,7 +27,8 @@ struct RunSummary {
   std::vector<std::string> nondeterminism = {};              ///< why another run may end in other bytes; empty: it will not
   std::optional<EvaluationResult> eval_before = std::nullopt, eval_after = std::nullopt;
   std::vector<graph::StageReport> stages = {};
-  std::optional<ModelUsage> teacher = std::nullopt, student = std::nullopt;  ///< from the source's start to the end of the drain
+  std::vector<ModelUsage> teachers = {};                                     ///< as in Recipe::teachers(), from the source's start to the end of the drain
+  std::optional<ModelUsage> student = std::nullopt;                          ///< over the same time
   std::optional<double> overlap_busy = std::nullopt;                         ///< see OverlapMeter
   std::optional<Failure> failure = std::nullopt;                             ///< why it failed, or would have begun to
   std::vector<Failure> close_failures = {};                                  ///< sessions that did not close cleanly

@@ -1,22 +1,20 @@
 #pragma once
 // student_inference (on_policy): the student answers the prompts itself.
 #include <memory>
+#include <vector>
 
 #include "graph/base/clock.hpp"
 #include "graph/base/description.hpp"
 #include "graph/feedback.hpp"
 #include "graph/message.hpp"
 #include "nodes/messages.hpp"
-#include "nodes/prompt.hpp"
 #include "nodes/row_policies.hpp"
 
 namespace pipestill {
 
 struct StudentInferenceOptions {
   graph::Feedback<StudentVersion> student;
-  PromptRenderer prompts;
-  SamplingParams params = {};  ///< without seed and stop, which are the row's and the renderer's
-  RowPolicies policies = {};
+  std::vector<Asking> datasets = {};  ///< by Row::dataset
   std::shared_ptr<Clock> clock;
 };
 

@@ -65,28 +65,23 @@ void TeacherInference::operator()(PromptBatch prompts, graph::Context& context, 
   SampledBatch batch{.at = prompts.at};
   batch.rows.reserve(prompts.rows.size());
   for (auto& row : prompts.rows) {
-    SampledRow sampled{.row = std::move(row)};
-    if (!sampled.row.dropped) {
-      auto prompt = options_->prompts.render(sampled.row);
-      if (!prompt) {
-        options_->clock->call_at(options_->clock->now(), [done, error = std::move(prompt.error())] { done(fail(error)); });
-        return;
-      }
-      sampled.prompt = *std::move(prompt);
+    auto sampled = options_->datasets[row.dataset].asking.render(std::move(row));
+    if (!sampled) {
+      options_->clock->call_at(options_->clock->now(), [done, error = std::move(sampled.error())] { done(fail(error)); });
+      return;
     }
-    batch.rows.push_back(std::move(sampled));
+    batch.rows.push_back(*std::move(sampled));
   }
-  const auto stop_sequences = options_->prompts.renderer->stop_sequences();
   ask_all(
       options_, std::move(batch), context, std::move(done),
       [&, seq = context.seq.value, stop = context.stop](std::size_t i, std::function<void()> on_sent, std::shared_ptr<RowGather> gather) {
-        SampleRequest request{gather->row(i).prompt, options_->params};
-        request.params.seed = gather->row(i).row.seed;
-        request.params.stop = stop_sequences;
+        const auto& [queue, asking] = options_->datasets[gather->row(i).row.dataset];
+        auto request = asking.request(gather->row(i));
         Completion<SampledSequence> answered([options = options_, gather, i](Result<SampledSequence> answer) {
-          gather->answered(i, guarded("the renderer", [&] { return take_answer(gather->row(i), std::move(answer), options->policies, *options->prompts.renderer, false); }));
+          auto& row = gather->row(i);
+          gather->answered(i, guarded("the renderer", [&] { return take_answer(row, std::move(answer), options->datasets[row.row.dataset].asking, false); }));
         });
-        options_->queue.sample({seq, i}, std::move(request), stop, std::move(answered), std::move(on_sent));
+        queue.sample({seq, i}, std::move(request), stop, std::move(answered), std::move(on_sent));
       });
 }
 
@@ -98,9 +93,10 @@ void TeacherInference::operator()(SampledBatch batch, graph::Context& context, C
         ScoreRequest request{.tokens = row.prompt.to_ints()};
         request.tokens.insert(request.tokens.end(), row.answer.tokens.begin(), row.answer.tokens.end());
         Completion<Score> answered([options = options_, gather, i](Result<Score> score) {
-          gather->answered(i, take_score(gather->row(i), std::move(score), options->policies));
+          auto& scored = gather->row(i);
+          gather->answered(i, take_score(scored, std::move(score), options->datasets[scored.row.dataset].asking.policies));
         });
-        options_->queue.compute_logprobs({seq, i}, std::move(request), stop, std::move(answered), std::move(on_sent));
+        options_->datasets[row.row.dataset].queue.compute_logprobs({seq, i}, std::move(request), stop, std::move(answered), std::move(on_sent));
       });
 }
 

@@ -1,12 +1,12 @@
 #pragma once
 // teacher_inference: the teacher answers the prompts, or scores the student's answers.
 #include <memory>
+#include <vector>
 
 #include "graph/base/clock.hpp"
 #include "graph/base/description.hpp"
 #include "graph/message.hpp"
 #include "nodes/messages.hpp"
-#include "nodes/prompt.hpp"
 #include "nodes/request_queue.hpp"
 #include "nodes/row_policies.hpp"
 #include "ports/telemetry/telemetry.hpp"
@@ -14,10 +14,11 @@
 namespace pipestill {
 
 struct TeacherInferenceOptions {
-  RequestQueue queue;  ///< in front of the teacher, shared by all batches
-  PromptRenderer prompts;
-  SamplingParams params = {};  ///< without seed and stop, which are the row's and the renderer's
-  RowPolicies policies = {};
+  struct Dataset {
+    RequestQueue queue;  ///< in front of its teacher, shared by all batches and by the datasets that ask the same one
+    Asking asking;
+  };
+  std::vector<Dataset> datasets = {};  ///< by Row::dataset
   std::shared_ptr<Telemetry> telemetry;
   std::shared_ptr<Clock> clock;
 };

@@ -8,7 +8,7 @@ namespace pipestill {
 
 /// One recipe key that a stage or an adapter reads.
 struct KeyInfo {
-  enum class Type { boolean, integer, number, string, string_list };
+  enum class Type { boolean, integer, number, string, string_list, section };
 
   std::string name = {};      ///< path with dots. Of a stage: from the recipe's root; of an adapter: from its section
   Type type = Type::string;

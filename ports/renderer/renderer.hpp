@@ -57,6 +57,8 @@ struct RendererOptions {
   std::optional<bool> system_role_as_user = std::nullopt;
   /// The date that a system prompt says, YYYY-MM-DD. No default: the date of the day would make runs differ from one day to the next.
   std::optional<std::string> current_date = std::nullopt;
+
+  bool operator==(const RendererOptions&) const = default;
 };
 
 /// Immutable and thread-safe. Headers, outputs, suffix and prefill are encoded apart from each other, without added special tokens.

@@ -30,6 +30,9 @@ class TorchTrainingClient final : public TrainingClient {
     });
   }
   Result<void> check(const ModelRef& model) const override { return embedded::check_model(model, true); }
+  Result<std::optional<std::size_t>> vocab_size(const ModelRef& model) const override {
+    return embedded::find_model_files(model, true).map([](const embedded::ModelFiles& files) { return std::optional(static_cast<std::size_t>(files.config.vocab_size)); });
+  }
   TrainingCapabilities capabilities() const override { return embedded::training_capabilities(); }
 
  private:

@@ -103,6 +103,11 @@ class TrainingClient {
     (void)model;
     return {};
   }
+  /// How many tokens the model knows, as far as can be told without opening it: ids from 0 to one less. Empty: any, or not known.
+  [[nodiscard]] virtual Result<std::optional<std::size_t>> vocab_size(const ModelRef& model) const {
+    (void)model;
+    return std::nullopt;
+  }
   /// Before a session is open; costs nothing.
   [[nodiscard]] virtual TrainingCapabilities capabilities() const = 0;
 };

@@ -189,7 +189,7 @@ TEST_CASE("a batch reserves no less than it comes to, whatever max_prompt_tokens
     const auto shown = most_bytes(recipe_of("supervised", sets), asked);
     graph::Context context;
     context.bytes = shown;
-    const DatumBuilder builder({.method = Method::supervised, .prompts = renderer, .max_length = 20000});
+    const DatumBuilder builder({.method = Method::supervised, .prompts = {renderer}, .max_length = 20000});
     CHECK(bytes_of(builder(asked, context).value()) <= shown);
   }
 }
@@ -217,7 +217,7 @@ TEST_CASE("tools that a row declares stand in its prompt and its example, within
     auto shown = asked;
     shown.rows[0].conversation.push_back({"assistant", "a"});
     graph::Context context;
-    const DatumBuilder builder({.method = Method::supervised, .prompts = renderer, .max_length = 20000});
+    const DatumBuilder builder({.method = Method::supervised, .prompts = {renderer}, .max_length = 20000});
     const auto built = builder(shown, context).value();
     REQUIRE(built.rows[0].datum);
     CHECK(tokenizer->decode(built.rows[0].datum->model_input.to_ints()).value().starts_with(prompt.substr(0, prompt.find("q"))));

@@ -272,7 +272,7 @@ TEST_CASE("supervised needs no teacher and ends in the same weights" * doctest::
       const auto summary = run();
       if (digest.empty()) digest = digest_of(summary);
       CHECK(digest_of(summary) == digest);
-      CHECK(!summary.teacher);
+      CHECK(summary.teachers.empty());
       run.check_closed(0, 1);
     }
   }
@@ -580,22 +580,153 @@ TEST_CASE("a mix ends in the same weights whatever the schedule, and is a run of
   CHECK(run_mix(recipe_of_mix(2, 3, 1, 1), graph::Executor::small) != digest);
 }
 
-TEST_CASE("a teacher with another tokenizer than the student's is refused before anything is opened, by every method that has a teacher") {
-  /// Says what tokenizer its model has.
-  class KnownTokenizer final : public SamplingClient {
-   public:
-    KnownTokenizer(std::shared_ptr<SamplingClient> inner, Result<std::optional<std::string>> fingerprint)
-        : inner_(std::move(inner)), fingerprint_(std::move(fingerprint)) {}
-    void start_session(ModelRef model, std::stop_token stop, Completion<std::unique_ptr<SamplingSession>> done) override {
-      inner_->start_session(std::move(model), stop, std::move(done));
-    }
-    Result<std::optional<std::string>> tokenizer_fingerprint(const ModelRef&) const override { return fingerprint_; }
-    SamplingCapabilities capabilities() const override { return inner_->capabilities(); }
+namespace {
 
-   private:
-    std::shared_ptr<SamplingClient> inner_;
-    Result<std::optional<std::string>> fingerprint_;
-  };
+/// Says what tokenizer its model has.
+class KnownTokenizer final : public SamplingClient {
+ public:
+  KnownTokenizer(std::shared_ptr<SamplingClient> inner, Result<std::optional<std::string>> fingerprint)
+      : inner_(std::move(inner)), fingerprint_(std::move(fingerprint)) {}
+  void start_session(ModelRef model, std::stop_token stop, Completion<std::unique_ptr<SamplingSession>> done) override {
+    inner_->start_session(std::move(model), stop, std::move(done));
+  }
+  Result<std::optional<std::string>> tokenizer_fingerprint(const ModelRef&) const override { return fingerprint_; }
+  SamplingCapabilities capabilities() const override { return inner_->capabilities(); }
+
+ private:
+  std::shared_ptr<SamplingClient> inner_;
+  Result<std::optional<std::string>> fingerprint_;
+};
+
+/// Cannot open a model.
+class NoTeacher final : public SamplingClient {
+ public:
+  void start_session(ModelRef, std::stop_token, Completion<std::unique_ptr<SamplingSession>> done) override {
+    real_time()->call_at(real_time()->now(), [done] { done(fail(ErrorCode::backend_failed, "no such model")); });
+  }
+  SamplingCapabilities capabilities() const override { return {.is_seeded = true, .is_deterministic = true, .has_logprobs = true, .has_prompt_logprobs = true}; }
+};
+
+/// Two datasets, of which the second has a teacher and a renderer of its own, over simulated models whose sessions are counted.
+struct MixWithTwoTeachers {
+  std::string method = "off_policy", own_teacher = R"({"teacher_model": "second", "max_tokens": 4, "temperature": 0.7})", own_renderer = R"("role_tokens")";
+  std::size_t depth = 1, threads = 1;
+  graph::Executor executor = graph::Executor::small;
+  std::shared_ptr<SessionCounters> first = std::make_shared<SessionCounters>(), second = std::make_shared<SessionCounters>(), students = std::make_shared<SessionCounters>();
+  std::shared_ptr<SamplingClient> second_teacher = nullptr;  ///< null: a simulated one
+  std::shared_ptr<RecordingTelemetry> telemetry = std::make_shared<RecordingTelemetry>();
+
+  Recipe recipe() const {
+    const std::vector<Override> sets{{"engine.depth", std::to_string(depth)}, {"engine.threads", std::to_string(threads)}};
+    auto parsed = parse_recipe(R"({"method": ")" + method + R"(", "seed": 7, "dataset": [{"path": "a", "groups_per_batch": 3},
+                                   {"path": "b", "groups_per_batch": 2, "teacher": )" + own_teacher + R"(, "renderer": )" + own_renderer +
+                                   R"(}], "teacher": {"client": "simulated", "on_empty": "drop", "max_tokens": 6}, "student": {"client": "simulated"},
+                                   "training": {"batch_size": 5, "epochs": 2}})",
+                               "recipe.json", ".", sets);
+    if (!parsed) FAIL(parsed.error().message);
+    return *parsed;
+  }
+  DistillationPorts ports() const {
+    const auto teacher = [](const auto& counters, double mean_ms) {
+      return std::make_shared<SimulatedSamplingClient>(
+          SimulatedSamplingOptions{.latency = {.distribution = LatencyOptions::Distribution::uniform, .min_ms = 0, .max_ms = 2 * mean_ms}, .vocab_size = 128, .counters = counters}, real_time());
+    };
+    DistillationPorts ports{.teacher = teacher(first, 1), .telemetry = telemetry, .clock = real_time()};
+    ports.student = std::make_shared<SimulatedTrainingClient>(SimulatedTrainingOptions{.vocab_size = 128, .counters = students}, ports.clock);
+    ports.dataset = std::make_shared<MemoryStore>(prompts_of(11), "first");
+    ports.mixed = {std::make_shared<MemoryStore>(prompts_of(4), "second")};
+    ports.tokenizer = *Tokenizer::load("bytes");
+    ports.renderer = *Renderer::make("role_colon", ports.tokenizer);
+    ports.dataset_renderers = {nullptr, *Renderer::make("role_tokens", ports.tokenizer)};
+    ports.more_teachers = {second_teacher ? second_teacher : teacher(second, 0.5)};
+    return ports;
+  }
+  RunSummary operator()() const { return distil(recipe(), ports(), {.executor = executor}); }
+  void check_closed(int of_first, int of_second, int of_students) const {
+    CHECK(first->opened == of_first);
+    CHECK(first->closed == of_first);
+    CHECK(second->opened == of_second);
+    CHECK(second->closed == of_second);
+    CHECK(students->opened == of_students);
+    CHECK(students->closed == of_students);
+    CHECK(first->dropped + second->dropped + students->dropped == 0);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a mix asks two teachers, each opened and closed once, and ends in the same weights whatever the schedule" * doctest::timeout(120)) {
+  for (const std::string method : {"off_policy", "on_policy"}) {
+    MixWithTwoTeachers reference{.method = method};
+    const auto whole = reference();
+    const auto digest = digest_of(whole);
+    reference.check_closed(1, 1, 1);
+    CHECK(whole.teachers.size() == 2);
+    CHECK(whole.to_json().at("models").as_object().contains("teacher.1"));
+    for (const auto& executor : executors()) {
+      for (const std::size_t depth : {1u, 2u, 4u}) {
+        MixWithTwoTeachers run{.method = method, .depth = depth, .threads = executor.threads, .executor = executor.executor};
+        CHECK(digest_of(run()) == digest);
+        CHECK(determined(*run.telemetry) == determined(*reference.telemetry));
+        run.check_closed(1, 1, 1);
+      }
+    }
+    // Each of the two things that the second dataset has of its own counts.
+    CHECK(digest_of(MixWithTwoTeachers{.method = method, .own_teacher = R"({"teacher_model": "second", "max_tokens": 4})"}()) != digest);
+    MixWithTwoTeachers one_renderer{.method = method};
+    auto ports = one_renderer.ports();
+    ports.dataset_renderers.clear();
+    CHECK(digest_of(distil(one_renderer.recipe(), ports, {.executor = graph::Executor::small})) != digest);
+  }
+}
+
+TEST_CASE("a second teacher that does not open closes the first one, and is named") {
+  MixWithTwoTeachers run{.second_teacher = std::make_shared<NoTeacher>()};
+  const auto summary = run();
+  REQUIRE(summary.failure);
+  CHECK(text_of(summary) == "failed at init_teacher.1: no such model");
+  run.check_closed(1, 0, 0);
+}
+
+TEST_CASE("a second teacher with another tokenizer is refused by its own key, before anything is opened") {
+  MixWithTwoTeachers run;
+  run.second_teacher = std::make_shared<KnownTokenizer>(run.ports().more_teachers[0], std::optional<std::string>("5ea"));
+  const auto summary = run();
+  REQUIRE(summary.failure);
+  CHECK(summary.failure->error.message.find("dataset[1].teacher.teacher_model: the tokenizer of second has the fingerprint 5ea") == 0);
+  run.check_closed(0, 0, 0);
+}
+
+TEST_CASE("a mix without a port for its second teacher is refused") {
+  MixWithTwoTeachers run;
+  auto ports = run.ports();
+  ports.more_teachers.clear();
+  const auto summary = distil(run.recipe(), ports, {.executor = graph::Executor::small});
+  REQUIRE(summary.failure);
+  CHECK(summary.failure->error.message.find("and of a mix every one that it names") != std::string::npos);
+  run.check_closed(0, 0, 0);
+}
+
+TEST_CASE("the adapters of a mix are made from the recipe: its second teacher and renderer too") {
+  const auto directory = std::filesystem::temp_directory_path() / "pipestill-mix-test";
+  std::filesystem::create_directories(directory);
+  for (const char* name : {"a.jsonl", "b.jsonl"}) std::ofstream(directory / name) << "{\"prompt\":\"p\"}\n";
+  const auto recipe = parse_recipe(R"({"method": "off_policy", "dataset": [{"path": "a.jsonl", "groups_per_batch": 1},
+      {"path": "b.jsonl", "groups_per_batch": 1, "teacher": {"vocab_size": 99}, "renderer": "role_tokens"}],
+      "teacher": {"client": "simulated", "vocab_size": 98}, "student": {"client": "simulated"}, "training": {"batch_size": 2}})", "recipe.json", directory, {});
+  REQUIRE(recipe);
+  const auto ports = make_ports(*recipe, nullptr, nullptr);
+  if (!ports) FAIL(ports.error().message);
+  CHECK(ports->more_teachers.size() == 1);
+  REQUIRE(ports->dataset_renderers.size() == 2);
+  CHECK(ports->dataset_renderers[0] == nullptr);
+  REQUIRE(ports->dataset_renderers[1]);
+  CHECK(describe_flow(*recipe).find("init_teacher.1") != std::string::npos);
+  CHECK(plan_run(*recipe, *ports));
+  std::filesystem::remove_all(directory);
+}
+
+TEST_CASE("a teacher with another tokenizer than the student's is refused before anything is opened, by every method that has a teacher") {
   const auto students = (*Tokenizer::load("bytes"))->fingerprint();
   for (const std::string method : {"off_policy", "on_policy"}) {
     const auto outcome = [&](Result<std::optional<std::string>> fingerprint, int opened) {
@@ -619,6 +750,69 @@ TEST_CASE("a teacher with another tokenizer than the student's is refused before
     REQUIRE(broken.failure);
     CHECK(broken.failure->error.message.find("cannot be compared with the student's: chars.json is damaged") != std::string::npos);
   }
+}
+
+TEST_CASE("rows that the renderer cannot write are skipped and counted where bad rows are, and change nothing with the schedule" * doctest::timeout(60)) {
+  namespace json = boost::json;
+  const auto thinking = json::parse(R"([{"type":"thinking","thinking":"t"},{"type":"text","text":"a"}])");
+  const auto rows_for = [&](const std::string& method) {
+    std::vector<json::object> rows;
+    for (std::size_t i = 0; i < 23; ++i) {
+      const json::object question{{"role", "user"}, {"content", "q" + std::to_string(i)}};
+      const json::object answer{{"role", "assistant"}, {"content", i % 4 == 1 ? thinking : json::value("a")}};
+      rows.push_back({{"messages", method == "supervised" ? json::array{question, answer} : json::array{question, answer, question}}});
+    }
+    return rows;
+  };
+  for (const std::string method : {"off_policy", "on_policy", "supervised"}) {
+    std::optional<std::string> digest;
+    for (const auto& executor : executors()) {
+      for (const int depth : {1, 4}) {
+        Run run{.method = method, .is_simulated_time = false};
+        run.options.executor = executor.executor;
+        run.ports.dataset = std::make_shared<MemoryStore>(rows_for(method), "train");
+        run.sets.insert(run.sets.end(), {"dataset.on_bad_row=skip", "engine.depth=" + std::to_string(depth), "engine.threads=" + std::to_string(executor.threads)});
+        INFO(method << ", " << executor.name << ", depth " << depth);
+        const auto summary = run();
+        if (!digest) digest = digest_of(summary);
+        CHECK(digest_of(summary) == *digest);
+        CHECK(summary.totals.dropped[DropReason::bad] == 12);
+        CHECK(run.telemetry->count("pipestill.distillation.bad_row") == 12);
+      }
+    }
+  }
+}
+
+TEST_CASE("a student that knows fewer tokens than its tokenizer makes is refused before anything is opened") {
+  class SmallVocabulary final : public TrainingClient {
+   public:
+    SmallVocabulary(std::shared_ptr<TrainingClient> inner, std::optional<std::size_t> size) : inner_(std::move(inner)), size_(size) {}
+    void start_session(ModelRef model, std::uint64_t seed, std::stop_token stop, Completion<std::unique_ptr<TrainingSession>> done) override {
+      inner_->start_session(std::move(model), seed, stop, std::move(done));
+    }
+    Result<std::optional<std::size_t>> vocab_size(const ModelRef&) const override { return size_; }
+    TrainingCapabilities capabilities() const override { return inner_->capabilities(); }
+
+   private:
+    std::shared_ptr<TrainingClient> inner_;
+    std::optional<std::size_t> size_;
+  };
+  const auto known = (*Tokenizer::load("bytes"))->vocab_size();
+  const auto outcome = [](std::optional<std::size_t> size, int opened) {
+    Run run{.is_simulated_time = false};
+    run.sets.push_back("student.model=small");
+    run.student.counters = run.students;
+    run.ports.student = std::make_shared<SmallVocabulary>(std::make_shared<SimulatedTrainingClient>(run.student, real_time()), size);
+    auto summary = run();
+    run.check_closed(opened, opened);
+    return summary;
+  };
+  digest_of(outcome(std::nullopt, 1));
+  digest_of(outcome(known, 1));
+  const auto refused = outcome(known - 1, 0);
+  REQUIRE(refused.failure);
+  CHECK(refused.failure->error.message == "student.model: small knows " + std::to_string(known - 1) + " tokens, and student.tokenizer bytes makes " + std::to_string(known) +
+                                              "; take the model's own tokenizer, or a model with at least as many");
 }
 
 TEST_CASE("what a row's messages hold reaches the renderer, and what it cannot write is an error with the row's place") {

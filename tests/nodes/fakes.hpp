@@ -44,7 +44,7 @@ class LetterTokenizer final : public Tokenizer {
 };
 
 /// "<role>content" for each message; an answer ends with '.'.
-class LetterRenderer final : public Renderer {
+class LetterRenderer : public Renderer {
  public:
   Result<ModelInput> build_generation_prompt(const std::vector<Message>& messages, const PromptOptions& = {}) const override {
     ModelInput input;

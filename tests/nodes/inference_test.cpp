@@ -26,7 +26,7 @@ struct Fixture {
   TeacherInference& stage() {
     if (!made)
       made.emplace(TeacherInferenceOptions{
-          RequestQueue(session, in_flight, clock), renderer, {.max_tokens = 9, .top_k = 5}, policies, telemetry, clock});
+          {{RequestQueue(session, in_flight, clock), {renderer, {.max_tokens = 9, .top_k = 5}, policies}}}, telemetry, clock});
     return *made;
   }
   template <class Batch>
@@ -99,6 +99,61 @@ TEST_CASE("a row with tools is refused with its place by a renderer that cannot 
   REQUIRE(!refused);
   CHECK(refused.error().code == ErrorCode::invalid_input);
   CHECK(refused.error().message.starts_with("train.jsonl:1: the renderer "));
+}
+
+TEST_CASE("the rows of a mix ask their dataset's teacher, in its renderer, with its sampling and policies, and come back in order") {
+  class OtherRenderer final : public LetterRenderer {
+   public:
+    Stop stop_sequences() const override { return std::vector<Token>{'!'}; }
+  };
+  Fixture f;
+  const auto other = std::make_shared<ManualSampling>();
+  auto others = f.renderer;
+  others.renderer = std::make_shared<OtherRenderer>();
+  others.max_prompt_tokens = 1;
+  f.made.emplace(TeacherInferenceOptions{{{RequestQueue(f.session, 100, f.clock), {f.renderer, {.max_tokens = 9}, {}}},
+                                          {RequestQueue(other, 100, f.clock), {others, {.max_tokens = 3, .top_k = 2}, {.on_error = RowPolicy::drop}}}},
+                                         f.telemetry,
+                                         f.clock});
+  auto batch = prompts({"ab", "cd", "ef", "gh"});
+  batch.rows[1].dataset = batch.rows[2].dataset = 1;
+  auto out = f.start(std::move(batch));
+  REQUIRE(f.session->samples.size() == 2);
+  REQUIRE(other->samples.size() == 2);
+  CHECK(f.session->samples[1].request.prompt.to_ints() == letters("gh>"));
+  CHECK(f.session->samples[1].request.params.stop == Stop(std::vector<Token>{'.'}));
+  CHECK(f.session->samples[1].request.params.seed == 103);
+  CHECK(other->samples[0].request.prompt.to_ints() == letters("c>"));
+  CHECK(other->samples[0].request.params.max_tokens == 3);
+  CHECK(other->samples[0].request.params.top_k == 2);
+  CHECK(other->samples[0].request.params.seed == 101);
+  CHECK(other->samples[0].request.params.stop == Stop(std::vector<Token>{'!'}));
+  other->answer(fail(ErrorCode::backend_failed, "HTTP 500"));
+  other->answer(answer_of("y."));
+  f.session->answer(answer_of("x."));
+  CHECK(!out.has());
+  f.session->answer(answer_of("z."));
+  const auto& rows = out.value().rows;
+  CHECK(rows[0].answer == answer_of("x."));
+  CHECK(rows[1].row.dropped == DropReason::error);
+  CHECK(rows[2].answer == answer_of("y."));
+  CHECK(rows[3].answer == answer_of("z."));
+}
+
+TEST_CASE("a mix's answers are scored by their dataset's teacher") {
+  Fixture f;
+  const auto other = std::make_shared<ManualSampling>();
+  f.made.emplace(TeacherInferenceOptions{{{RequestQueue(f.session, 100, f.clock), {f.renderer, {}, {}}}, {RequestQueue(other, 100, f.clock), {f.renderer, {}, {.on_error = RowPolicy::drop}}}},
+                                         f.telemetry,
+                                         f.clock});
+  auto batch = answered({"a", "b"});
+  batch.rows[1].row.dataset = 1;
+  auto out = f.start(std::move(batch));
+  f.session->score(Score{{std::nullopt, -9.0f, -1.0f, -2.0f, -3.0f}});
+  CHECK(!out.has());
+  other->score(fail(ErrorCode::backend_failed, "HTTP 500"));
+  CHECK(out.value().rows[0].teacher_logprobs == std::vector<float>{-1, -2, -3});
+  CHECK(out.value().rows[1].row.dropped == DropReason::error);
 }
 
 TEST_CASE("the rows of the next batch fill the places that a straggler leaves, oldest batch first") {
@@ -266,7 +321,7 @@ TEST_CASE("student_inference samples the leased version and says which") {
   Fixture f;
   const auto old_student = std::make_shared<ManualSampling>();
   const graph::Feedback<StudentVersion> feedback(std::make_shared<const StudentVersion>(StudentVersion{old_student}), graph::Staleness{0});
-  StudentInference stage({feedback, f.renderer, {.max_tokens = 4}, f.policies, f.clock});
+  StudentInference stage({feedback, {{f.renderer, {.max_tokens = 4}, f.policies}}, f.clock});
   graph::Context context{.seq = {3}, .lease = {{2}, std::make_shared<const StudentVersion>(StudentVersion{f.session})}, .stop = {}};
   Delivered<SampledBatch> out;
   stage(prompts({"a", "b"}), context, out.completion());
@@ -282,7 +337,7 @@ TEST_CASE("student_inference samples the leased version and says which") {
 TEST_CASE("student_inference needs every log-probability") {
   Fixture f;
   const graph::Feedback<StudentVersion> feedback(nullptr, graph::Staleness{0});
-  StudentInference stage({feedback, f.renderer, {}, f.policies, f.clock});
+  StudentInference stage({feedback, {{f.renderer, {}, f.policies}}, f.clock});
   graph::Context context{.seq = {}, .lease = {{}, std::make_shared<const StudentVersion>(StudentVersion{f.session})}, .stop = {}};
   Delivered<SampledBatch> out;
   stage(prompts({"a"}), context, out.completion());

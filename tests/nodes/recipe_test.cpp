@@ -80,7 +80,7 @@ TEST_CASE("a short recipe gets every default") {
   CHECK(recipe.teacher->on_truncated == RowPolicy::keep);
   CHECK(recipe.student.client == "simulated");
   CHECK(recipe.student.tokenizer == "bytes");
-  CHECK(recipe.student.renderer == "role_colon");
+  CHECK(recipe.student.rendering.renderer == "role_colon");
   CHECK(recipe.training.batch_size == 64);
   CHECK(recipe.training.max_length == 2048);
   CHECK(recipe.training.epochs == 1);
@@ -137,7 +137,7 @@ TEST_CASE("every given value arrives") {
   CHECK(recipe.teacher->on_truncated == RowPolicy::fail);
   CHECK(recipe.student.model == "s");
   CHECK(recipe.student.tokenizer == "v/");
-  CHECK(recipe.student.renderer == "role_tokens");
+  CHECK(recipe.student.rendering.renderer == "role_tokens");
   CHECK(recipe.training.batch_size == 3);
   CHECK(recipe.training.max_length == 64);
   CHECK(recipe.training.epochs == 2);
@@ -461,6 +461,8 @@ json::value other_value(const KeyInfo& key, const json::value& now) {
       return json::value("something else");
     case KeyInfo::Type::string_list:
       return json::array{"exact_match", "exact_match"};
+    case KeyInfo::Type::section:
+      return json::object{{"a", 1}};
   }
   return nullptr;
 }
@@ -489,7 +491,8 @@ void check_identity_of_every_key(const std::string& text) {
     const auto after = parse(text, sets);
     if (!after) {
       const bool is_bound_to_method = key.name == "engine.staleness" || key.name == "training.loss" || key.name == "student.client" ||
-                                      key.name == "dataset.groups_per_batch";  // without a mix, all of the batch
+                                      key.name == "dataset.groups_per_batch" ||  // without a mix, all of the batch
+                                      key.name == "dataset.teacher" || begins(key.name, "dataset.renderer");  // of mixes
       INFO(after.error().message);
       CHECK(is_bound_to_method);
       continue;
@@ -536,13 +539,13 @@ TEST_CASE("identity leaves out what later keys of its kinds will say, and does n
 }
 
 TEST_CASE("a renderer's options are the recipe's, and none is made up") {
-  const auto plain = good(kOffPolicy).student.renderer_options;
+  const auto plain = good(kOffPolicy).student.rendering.options;
   CHECK(!plain.strip_thinking_from_history);
   CHECK(!plain.system_role_as_user);
   CHECK(!plain.current_date);
   const auto given = good(kOffPolicy, {"student.renderer_options.strip_thinking_from_history=false", "student.renderer_options.system_role_as_user=true",
                                        "student.renderer_options.current_date=2025-01-15"})
-                         .student.renderer_options;
+                         .student.rendering.options;
   CHECK(given.strip_thinking_from_history == false);
   CHECK(given.system_role_as_user == true);
   CHECK(given.current_date == "2025-01-15");
@@ -584,7 +587,7 @@ TEST_CASE("a mix that does not add up is refused") {
   const auto two = [](const std::string& second) { return mixed(R"([{"path": "a.jsonl", "groups_per_batch": 2}, )" + second + "]"); };
   CHECK(error_of(two(R"({"path": "b.jsonl", "groups_per_batch": 2})")) == "r.json: training.batch_size must be the sum of groups_per_batch, which is 4, not 5");
   CHECK(error_of(two(R"({"path": "b.jsonl"})")) == "r.json: dataset[1].groups_per_batch is missing; it must be the number of the dataset's rows in a batch");
-  CHECK(contains(error_of(two(R"({"path": "b.jsonl", "groups_per_batch": 3, "max_prompt_tokens": 7})")), "dataset[1].max_prompt_tokens must be the same"));
+  CHECK(good(two(R"({"path": "b.jsonl", "groups_per_batch": 3, "max_prompt_tokens": 7})")).mixed[0].max_prompt_tokens == 7);
   CHECK(contains(error_of(two(R"({"path": "b.jsonl", "groups_per_batch": 0})")), "dataset[1]: dataset.groups_per_batch must be an integer from 1"));
   CHECK(contains(error_of(two(R"({"pth": "b.jsonl"})")), "dataset[1]: unknown key dataset.pth; did you mean dataset.path?"));
   CHECK(contains(error_of(two(R"({"groups_per_batch": 3})")), "dataset[1]: the key dataset.path is missing"));
@@ -599,6 +602,106 @@ TEST_CASE("a mix's identity knows its shares and its order, and no paths") {
   CHECK(of(a, b) == of(R"({"path": "x", "groups_per_batch": 2, "fingerprint": "f", "cache": "c"})", R"({"path": "y", "groups_per_batch": 3})"));
   CHECK(of(a, b) != of(b, a));
   CHECK(of(a, b) != of(a, R"({"path": "b", "groups_per_batch": 3, "shuffle": false})"));
+}
+
+namespace {
+
+/// Two datasets, the second with more keys of its own.
+std::string two_with(const std::string& keys, const std::string& teacher = R"("client": "simulated", "max_tokens": 9, "top_k": 3, "vocab_size": 77)") {
+  return R"({"method": "off_policy", "dataset": [{"path": "a", "groups_per_batch": 2}, {"path": "b", "groups_per_batch": 3, )" + keys +
+         R"(}], "teacher": {)" + teacher + R"(}, "student": {"client": "simulated", "renderer": "qwen3", "renderer_options": {"strip_thinking_from_history": false}},
+         "training": {"batch_size": 5}})";
+}
+
+}  // namespace
+
+TEST_CASE("a dataset of a mix may have a teacher of its own, which says only what is other") {
+  const auto recipe = good(two_with(R"("teacher": {"teacher_model": "m", "top_k": -1})"));
+  CHECK_FALSE(recipe.dataset.teacher);
+  CHECK(recipe.teacher_of(0).top_k == 3);
+  const auto& own = recipe.teacher_of(1);
+  CHECK(own.key == "dataset[1].teacher");
+  CHECK(own.client == "simulated");
+  CHECK(own.teacher_model == "m");
+  CHECK(own.max_tokens == 9);
+  CHECK(own.top_k == -1);
+  CHECK(own.section.at("vocab_size") == 77);
+  const auto again = good(json::serialize(recipe.resolved));
+  CHECK(json::serialize(again.resolved) == json::serialize(recipe.resolved));
+  CHECK(again.identity() == recipe.identity());
+  CHECK(again.teacher_of(1).section == own.section);
+
+  // Another client does not know the keys of the recipe's own.
+  const auto other = good(two_with(R"("teacher": {"client": "torch", "teacher_model": "m"})"));
+  CHECK(other.teacher_of(1).client == "torch");
+  CHECK(other.teacher_of(1).max_tokens == 9);
+  CHECK_FALSE(other.teacher_of(1).section.contains("vocab_size"));
+  CHECK(other.teacher_of(0).section.at("vocab_size") == 77);
+}
+
+TEST_CASE("a teacher that two datasets ask is opened once, and one that nobody asks is not") {
+  const auto teachers = [](const std::string& own) { return good(two_with("\"teacher\": " + own)).teachers(); };
+  CHECK(good(two_with(R"("shuffle": true)")).teachers().of_dataset == std::vector<std::size_t>{0, 0});
+  CHECK(teachers(R"({"temperature": 0.5, "on_error": "drop"})").of_dataset == std::vector<std::size_t>{0, 0});
+  for (const std::string own : {R"({"teacher_model": "m"})", R"({"teacher_checkpoint_path": "w"})", R"({"vocab_size": 78})", R"({"client": "torch", "teacher_model": "m"})"}) {
+    CAPTURE(own);
+    const auto [opened, of_dataset] = teachers(own);
+    REQUIRE(opened.size() == 2);
+    CHECK(opened[0].key == "teacher");
+    CHECK(opened[1].key == "dataset[1].teacher");
+    CHECK(of_dataset == std::vector<std::size_t>{0, 1});
+  }
+  const auto recipe = good(R"({"method": "off_policy", "dataset": [{"path": "a", "groups_per_batch": 1, "teacher": {"teacher_model": "m"}},
+      {"path": "b", "groups_per_batch": 1, "teacher": {"teacher_model": "m", "top_k": 4}}], "teacher": {"client": "simulated"},
+      "student": {"client": "simulated"}, "training": {"batch_size": 2}})");
+  REQUIRE(recipe.teachers().opened.size() == 1);
+  CHECK(recipe.teachers().opened[0].key == "dataset[0].teacher");
+  CHECK(good(kSupervised).teachers().opened.empty());
+}
+
+TEST_CASE("a dataset of a mix may have a renderer of its own; options of the student's hold where the renderer is the same") {
+  const auto recipe = good(two_with(R"("renderer": "role_colon")"));
+  CHECK_FALSE(recipe.dataset.rendering);
+  CHECK(recipe.rendering_of(0).renderer == "qwen3");
+  CHECK(recipe.rendering_of(1).renderer == "role_colon");
+  CHECK(recipe.rendering_of(1).options == RendererOptions{});
+  const auto same = good(two_with(R"("renderer": "qwen3")"));
+  CHECK(same.rendering_of(1).options.strip_thinking_from_history == false);
+  const auto option = good(two_with(R"("renderer_options": {"strip_thinking_from_history": true})"));
+  CHECK(option.rendering_of(1).renderer == "qwen3");
+  CHECK(option.rendering_of(1).options.strip_thinking_from_history == true);
+  CHECK(option.student.rendering.options.strip_thinking_from_history == false);
+  CHECK(good(json::serialize(option.resolved)).identity() == option.identity());
+  CHECK(contains(error_of(two_with(R"("renderer": "qwen4")")), "dataset[1]: dataset.renderer must be one of"));
+}
+
+TEST_CASE("what is wrong in a dataset's own teacher is refused with its place") {
+  const auto error = [](const std::string& own) { return error_of(two_with("\"teacher\": " + own)); };
+  CHECK(contains(error("7"), "dataset[1]: dataset.teacher must be a section (an object with keys), or null, not 7"));
+  CHECK(contains(error(R"({"max_token": 3})"), "r.json: dataset[1]: unknown key teacher.max_token; did you mean teacher.max_tokens?"));
+  CHECK(contains(error(R"({"max_tokens": 0})"), "dataset[1]: teacher.max_tokens must be an integer from 1"));
+  CHECK(contains(error(R"({"top_p": 0})"), "dataset[1]: teacher.top_p must be a number above 0 and at most 1, not 0"));
+  CHECK(contains(error(R"({"top_k": 0})"), "dataset[1]: teacher.top_k must be an integer of at least 1, or -1"));
+  CHECK(contains(error(R"({"client": 3})"), "dataset[1]: teacher.client must be one of"));
+  CHECK(contains(error(R"({"client": "torch"})"), "dataset[1]: the key teacher.teacher_model is missing"));
+  CHECK(contains(error(R"({"compute_threads": 2})"), "dataset[1]: unknown key teacher.compute_threads"));
+  CHECK(contains(error(R"({"in_flight": 9})"), "dataset[1].teacher.in_flight must be 256, as in teacher, not 9: the two datasets ask one teacher"));
+  CHECK(good(two_with(R"("teacher": {"in_flight": 9, "teacher_model": "m"})")).teacher_of(1).in_flight == 9);
+  CHECK(contains(error_of(R"({"method": "supervised", "dataset": [{"path": "a", "groups_per_batch": 64, "teacher": {}}], "student": {"client": "simulated"}})"),
+                 "dataset[0]: teacher means nothing with method \"supervised\""));
+  CHECK(contains(error_of(kOffPolicy, {R"(dataset.teacher={"top_k": 3})"}), "dataset.teacher is for lists of datasets; the only one takes what teacher says"));
+  CHECK(contains(error_of(kOffPolicy, {"dataset.renderer=qwen3"}), "dataset.renderer is for lists of datasets"));
+  CHECK(contains(error_of(kOffPolicy, {"dataset.renderer_options.current_date=2025-01-15"}), "dataset.renderer_options.current_date is for lists of datasets"));
+}
+
+TEST_CASE("identity knows a dataset's own teacher and renderer, but no paths and not how many requests are under way") {
+  const auto of = [](const std::string& keys) { return good(two_with(keys)).identity(); };
+  const auto plain = of(R"("teacher": {"teacher_model": "m"})");
+  CHECK(plain == of(R"("teacher": {"teacher_model": "n", "in_flight": 3, "teacher_checkpoint_path": "w"})"));
+  CHECK(plain != of(R"("teacher": {"teacher_model": "m", "temperature": 0.5})"));
+  CHECK(plain != of(R"("teacher": {"teacher_model": "m", "vocab_size": 5})"));
+  CHECK(plain != of(R"("teacher": {"teacher_model": "m"}, "renderer": "role_colon")"));
+  CHECK(plain != of(R"("teacher": {"teacher_model": "m"}, "renderer_options": {"strip_thinking_from_history": true})"));
 }
 
 TEST_CASE("relative paths start from the recipe's directory") {

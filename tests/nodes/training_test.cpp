@@ -28,7 +28,7 @@ SampledBatch sampled(const std::vector<std::string>& answers) {
 }
 
 DatumBatch build(SampledBatch batch, DatumBuilderOptions options = {}) {
-  options.prompts = kRenderer;
+  options.prompts = {kRenderer};
   graph::Context context;
   auto out = DatumBuilder(options)(std::move(batch), context);
   if (!out) FAIL(out.error().message);
@@ -87,7 +87,7 @@ TEST_CASE("a row that max_length leaves no trained token is dropped and counted,
 TEST_CASE("supervised datums train on the last message of the conversation, with the prompt truncated") {
   auto renderer = kRenderer;
   renderer.max_prompt_tokens = 2;
-  DatumBuilder builder({Method::supervised, renderer, 100});
+  DatumBuilder builder({Method::supervised, {renderer}, 100});
   PromptBatch input = prompts({"abcd"});
   input.rows[0].conversation.push_back({"assistant", "xy."});
   graph::Context context;
