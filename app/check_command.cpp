@@ -1,4 +1,6 @@
 // pipestill check: whether a recipe can run, and what it would do.
+#include <spdlog/fmt/fmt.h>
+
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
@@ -16,6 +18,14 @@ namespace {
 
 enum class Output { text, json, dot };
 
+/// Of a mix: whose rows, how many, and how they are asked for.
+std::string describe_dataset(const Recipe& recipe, const Recipe::Teachers& teachers, std::size_t number, std::uint64_t rows) {
+  const auto& dataset = recipe.dataset_at(number);
+  auto text = fmt::format("dataset {}: {}, {} rows, {} a batch, renderer {}", number, dataset.path.string(), rows, dataset.groups_per_batch, recipe.rendering_of(number).renderer);
+  if (teachers.opened.size() > 1) text += fmt::format(", asks {} ({})", teachers.opened[teachers.of_dataset[number]].key, recipe.teacher_of(number).teacher_model);
+  return text;
+}
+
 int run_check(const RecipeArguments& arguments, Output output) {
   const auto recipe = arguments.read();
   if (!recipe) return report(recipe.error());
@@ -23,7 +33,6 @@ int run_check(const RecipeArguments& arguments, Output output) {
   if (!ports) return report(ports.error());
   const auto plan = plan_run(*recipe, *ports);
   if (!plan) return report(plan.error());
-  const auto datasets = recipe->datasets();
   if (output == Output::dot) {
     std::fputs(draw_flow(*recipe).c_str(), stdout);
   } else if (output == Output::json) {
@@ -34,8 +43,8 @@ int run_check(const RecipeArguments& arguments, Output output) {
   } else {
     std::printf("%s\n%llu rows, %llu batches an epoch, %llu steps; recipe identity %.16s\n", describe_flow(*recipe).c_str(), static_cast<unsigned long long>(plan->rows),
                 static_cast<unsigned long long>(plan->batches_per_epoch), static_cast<unsigned long long>(plan->total_steps), recipe->identity().c_str());
-    for (std::size_t i = 0; datasets.size() > 1 && i < datasets.size(); ++i) {
-      std::printf("dataset %zu: %s, %llu rows, %zu a batch\n", i, datasets[i].path.c_str(), static_cast<unsigned long long>(plan->datasets[i].rows), datasets[i].groups_per_batch);
+    for (std::size_t i = 0; plan->datasets.size() > 1 && i < plan->datasets.size(); ++i) {
+      std::puts(describe_dataset(*recipe, recipe->teachers(), i, plan->datasets[i].rows).c_str());
     }
     for (const auto& reason : plan->nondeterminism) std::printf("not repeatable: %s\n", reason.c_str());
   }

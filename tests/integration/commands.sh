@@ -86,8 +86,15 @@ expect_text "$stdout" "30 rows, 10 batches an epoch, 20 steps"
 expect_text "$stdout" "dataset 1: heldout.jsonl, 6 rows, 1 a batch"
 expect_exit 2 "$pipestill" check mix.json --set training.batch_size=5
 expect_sentence groups_per_batch "is 4, not 5"
-rm mix.json
-checked "check shows graph and plan, of a mix too, and writes nothing"
+sed -i 's/"groups_per_batch": 1}/"groups_per_batch": 1, "renderer": "role_tokens", "teacher": {"teacher_model": "second"}}/' mix.json
+expect_exit 0 "$pipestill" check mix.json
+expect_text "$stdout" "init_teacher.1"
+expect_text "$stdout" "dataset 1: heldout.jsonl, 6 rows, 1 a batch, renderer role_tokens, asks dataset[1].teacher (second)"
+for schedule in sequential pipelined; do expect_exit 0 "$pipestill" run mix.json --schedule "$schedule" --out "mix-$schedule" --set training.max_steps=5; done
+expect_text "$stdout" "teacher.1"
+expect_exit 0 "$pipestill" diff mix-sequential mix-pipelined
+rm -r mix.json mix-sequential mix-pipelined
+checked "check shows graph and plan, of a mix too, and writes nothing; a mix with two teachers runs to the same bytes on both schedules"
 
 # run, and what it leaves
 expect_exit 0 "$pipestill" run recipe.json --out run --json --trace --set evaluation.path=heldout.jsonl --set evaluation.every=8 --set engine.staleness=1
