@@ -163,6 +163,11 @@ RunReport run(ClosedFlow flow, const EngineOptions& given) {
     }
   }
 
+  if (plan.feedback && plan.feedback->initial.size() != plan.feedback->staleness.value + 1) {
+    return refused("the feedback has " + std::to_string(plan.feedback->initial.size()) + " initial values: at staleness " + std::to_string(plan.feedback->staleness.value) +
+                   " the first " + std::to_string(plan.feedback->staleness.value + 1) + " batches read one each");
+  }
+
   OpenSessions sessions(*clock, options.trace);
   RunReport report;
   std::optional<RunReport::Failure> failure;

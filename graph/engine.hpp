@@ -42,6 +42,7 @@ struct Stall {
 [[nodiscard]] std::string to_text(const Stall& stall);
 
 struct EngineOptions {
+  Seq first = {};  ///< number of the source's first batch: that of another run's cut, which this one goes on from. Versions count on from there too
   std::size_t depth = 4;     ///< credits: batches between the source and retirement; 1 is the sequential schedule
   std::size_t threads = 0;   ///< that run stages, the caller's among them; 0: one a core. Models compute on threads of their own
   Executor executor = Executor::flow_graph;
@@ -93,8 +94,8 @@ struct RunReport {
   std::uint64_t admitted = 0;   ///< batches that the source yielded; each retires once
   std::uint64_t retired = 0;
   std::uint64_t completed = 0;  ///< retired by way of every stage; the others are tombstones
-  Seq cut;                      ///< batches from here on count as never begun; `admitted` if nothing was cut
-  /// The newest student that was published: how many batches have trained it. Above `cut` where a stage behind training failed, which had more in flight.
+  Seq cut;                      ///< batches from here on count as never begun; the first one's number and `admitted` together, if nothing was cut
+  /// The newest student that was published: how many batches have trained it, those before the first one among them. Above `cut` where a stage behind training failed, which had more in flight.
   Version version;
   std::optional<Failure> failure = std::nullopt;
   std::vector<Failure> close_failures = {};     ///< sessions that did not close cleanly

@@ -3,20 +3,22 @@
 #include <cstddef>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "graph/message.hpp"
 
 namespace pipestill::graph {
 
-/// s: batch N reads the value that batch N - s - 1 published, and the first s + 1 batches read the initial value.
+/// s: batch N reads the value that batch N - s - 1 published, and the first s + 1 batches read the initial value. A run that goes on where another
+/// was cut has s + 1 initial values.
 struct Staleness {
   std::size_t value = 0;
 };
 
 namespace detail {
 struct FeedbackEdge {
-  FeedbackEdge(std::shared_ptr<const void> i, Staleness s) : initial(std::move(i)), staleness(s) {}
-  std::shared_ptr<const void> initial;  // until the run takes it, so that no handle keeps it alive
+  FeedbackEdge(std::vector<std::shared_ptr<const void>> i, Staleness s) : initial(std::move(i)), staleness(s) {}
+  std::vector<std::shared_ptr<const void>> initial;  // until the run takes them, so that no handle keeps them alive
   Staleness staleness;
 };
 }  // namespace detail
@@ -26,7 +28,12 @@ struct FeedbackEdge {
 template <class T>
 class Feedback {
  public:
-  Feedback(std::shared_ptr<const T> initial, Staleness staleness) : edge_(std::make_shared<detail::FeedbackEdge>(std::move(initial), staleness)) {}
+  Feedback(std::shared_ptr<const T> initial, Staleness staleness)
+      : edge_(std::make_shared<detail::FeedbackEdge>(std::vector<std::shared_ptr<const void>>(staleness.value + 1, initial), staleness)) {}
+  /// The values that the first s + 1 batches read, in their order: versions max(0, first - s) to first of a run whose first batch is `first`
+  /// (EngineOptions::first). Another number of values is refused by run().
+  Feedback(std::vector<std::shared_ptr<const T>> initial, Staleness staleness)
+      : edge_(std::make_shared<detail::FeedbackEdge>(std::vector<std::shared_ptr<const void>>(initial.begin(), initial.end()), staleness)) {}
 
   /// The value leased to this batch. In a stage from the reading to the publishing one, both included.
   [[nodiscard]] std::shared_ptr<const T> of(const Context& context) const { return std::static_pointer_cast<const T>(context.lease.value); }

@@ -9,7 +9,7 @@
 
 namespace pipestill::graph {
 
-/// Position of a batch in the run, from 0. The engine numbers what the source yields.
+/// Position of a batch in the run, from 0 (or EngineOptions::first). The engine numbers what the source yields.
 struct Seq {
   std::uint64_t value = 0;
   auto operator<=>(const Seq&) const = default;

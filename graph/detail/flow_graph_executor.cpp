@@ -36,7 +36,7 @@ using SlotOut = std::tuple<Slot*>;
 /// same for a tenth of an idle batch more. Not thread-safe.
 class Order {
  public:
-  explicit Order(std::size_t depth) : early_(depth) {}
+  Order(std::size_t depth, Seq first) : early_(depth), next_(first.value) {}
   /// Calls `go` for each slot whose turn it is now that `slot` has come. No more than `depth` batches are under way, so each has a place of its own.
   template <class F>
   void pass(Slot& slot, F go) {
@@ -49,7 +49,7 @@ class Order {
 
  private:
   std::vector<Slot*> early_;
-  std::uint64_t next_ = 0;
+  std::uint64_t next_;
 };
 
 /// Bounds what is outstanding of a stage that completes later: TBB's limit on an async_node covers the submission only. A slot that finds no
@@ -184,7 +184,7 @@ class Graph final : public Passage {
   }
 
   /// Holds back a batch until all before it have passed.
-  [[nodiscard]] std::unique_ptr<Order> order_behind(const Tail& tail) const { return tail.is_in_sequence ? nullptr : std::make_unique<Order>(run_.depth()); }
+  [[nodiscard]] std::unique_ptr<Order> order_behind(const Tail& tail) const { return tail.is_in_sequence ? nullptr : std::make_unique<Order>(run_.depth(), run_.first()); }
   /// The same for a reserving join, which takes only from what can hold a message.
   fg::sender<Slot*>& buffered_in_sequence(const Tail& tail) {
     if (tail.is_in_sequence) {
@@ -192,7 +192,7 @@ class Graph final : public Passage {
       fg::make_edge(*tail.sender, waiting);
       return waiting;
     }
-    auto& sequencer = keep<fg::sequencer_node<Slot*>>(graph_, [](Slot* const& slot) -> std::size_t { return slot->context.seq.value; });
+    auto& sequencer = keep<fg::sequencer_node<Slot*>>(graph_, [first = run_.first().value](Slot* const& slot) -> std::size_t { return slot->context.seq.value - first; });
     fg::make_edge(*tail.sender, sequencer);
     return sequencer;
   }

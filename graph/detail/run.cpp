@@ -20,15 +20,26 @@ std::chrono::nanoseconds DurationHistogram::quantile(double share) const {
 }
 
 Run::Run(Plan plan, const EngineOptions& options, Clock& clock)
-    : plan_(std::move(plan)), options_(options), clock_(clock), tallies_(std::make_unique<Tally[]>(plan_.stages.size())) {
+    : plan_(std::move(plan)),
+      options_(options),
+      clock_(clock),
+      tallies_(std::make_unique<Tally[]>(plan_.stages.size())),
+      committed_(options.first.value),
+      granted_(options.first.value),
+      first_version_(options.first.value),
+      published_(options.first.value) {
   slots_.reserve(options.depth);
   for (std::size_t k = 0; k < options.depth; ++k) {
     slots_.push_back(std::make_unique<Slot>());
     slots_.back()->run = this;
     slots_.back()->context.stop = slots_.back()->stop.get_token();
   }
-  if (plan_.feedback) newest_ = std::move(plan_.feedback->initial);
-  for (std::size_t k = 0; k < initial_versions(); ++k) versions_.push_back(IssuedVersion{{Version{}, newest_}, {}});
+  for (std::size_t k = 0; k < initial_versions(); ++k) {
+    auto& value = plan_.feedback->initial.at(k);
+    const auto trained = options.first.value + k, staleness = static_cast<std::uint64_t>(plan_.feedback->staleness.value);
+    newest_ = value;
+    versions_.push_back(IssuedVersion{{Version{trained > staleness ? trained - staleness : 0}, std::move(value)}, {}});
+  }
   began_ = clock_.now();
   if (options_.monitor) {
     std::lock_guard lock(options_.monitor->mutex_);
@@ -47,7 +58,7 @@ bool Run::admit(Slot& slot) {
   if (is_source_closed_) return false;
   is_source_closed_ = true;  // unless a batch comes out of what follows
   if (options_.stop.stop_requested() || options_.stop_now.stop_requested()) return false;
-  const Seq seq{admitted_};  // changed by this caller only
+  const Seq seq = next_seq();  // changed by this caller only
   if (seq.value >= cut_.load()) return false;
   slot.context.seq = seq;
   slot.context.bytes = 0;
@@ -301,7 +312,7 @@ RunReport Run::report() const {
   report.admitted = admitted_;
   report.retired = retired_;
   report.completed = completed_;
-  report.cut = Seq{std::min(cut_.load(), admitted_)};
+  report.cut = Seq{std::min(cut_.load(), next_seq().value)};
   report.failure = failure_;
   for (std::size_t i = 0; i < plan_.stages.size(); ++i) report.stages.push_back(tallies_[i].report(plan_.stages[i].name));
   {
@@ -313,7 +324,7 @@ RunReport Run::report() const {
     std::lock_guard versions(version_mutex_);
     report.version = Version{published_};
   }
-  const bool is_whole = admitted_ == retired_ && completed_ == report.cut.value;
+  const bool is_whole = admitted_ == retired_ && options_.first.value + completed_ == report.cut.value;
   if (report.failure) {
     report.status = RunReport::Status::failed;
   } else if (!is_whole) {
@@ -348,7 +359,7 @@ StalledBatch Run::oldest() const {
   for (const auto& slot : slots_) {
     if (slot->live_seq && (!oldest || *slot->live_seq < *oldest->live_seq)) oldest = slot.get();
   }
-  if (!oldest) return {.stage = plan_.source_name, .seq = Seq{admitted_}, .is_in_service = true};
+  if (!oldest) return {.stage = plan_.source_name, .seq = next_seq(), .is_in_service = true};
   const bool is_in_service = oldest->is_in_service.load();
   // Behind the sink there is nothing to wait for: it is about to retire.
   const auto stage = std::min(oldest->at_stage.load(), plan_.stages.size() - 1);

@@ -64,6 +64,7 @@ class Run {
   [[nodiscard]] const std::vector<StagePlan>& stages() const { return plan_.stages; }
   [[nodiscard]] std::vector<std::unique_ptr<Slot>>& slots() { return slots_; }
   [[nodiscard]] std::size_t depth() const { return slots_.size(); }
+  [[nodiscard]] Seq first() const { return options_.first; }
   /// Who is told of passed stages; before the first batch.
   void attach(Passage& passage) { passage_ = &passage; }
 
@@ -119,6 +120,7 @@ class Run {
   [[nodiscard]] bool commit(Seq seq);
   void fail_at(Seq seq, const std::string& stage, Error error);
   void lower_cut(std::unique_lock<std::mutex> lock, std::uint64_t cut);
+  [[nodiscard]] Seq next_seq() const { return {options_.first.value + admitted_}; }
 
   Plan plan_;
   const EngineOptions options_;
@@ -133,22 +135,22 @@ class Run {
 
   mutable std::mutex mutex_;  // guards the five below and every slot's live_seq
   std::optional<RunReport::Failure> failure_;
-  std::uint64_t admitted_ = 0, retired_ = 0, completed_ = 0;
-  std::uint64_t committed_ = 0;  // batches below this one were submitted to the committing stage
+  std::uint64_t admitted_ = 0, retired_ = 0, completed_ = 0;  // how many
+  std::uint64_t committed_;  // batches below this one were submitted to the committing stage
   bool is_source_at_end_ = false;
   bool is_source_closed_ = false;  // the source's caller only
 
   mutable std::mutex byte_mutex_;  // guards the six below and every slot's reserved_bytes
   std::deque<Slot*> ungranted_;    // in sequence
-  std::uint64_t granted_ = 0;      // batches below this one
+  std::uint64_t granted_;          // batches below this one
   std::uint64_t granted_alive_ = 0;
   std::uint64_t reserved_ = 0, peak_reserved_ = 0;
   std::chrono::nanoseconds byte_wait_{};
 
   mutable std::mutex version_mutex_;  // guards the four below
   std::deque<std::optional<IssuedVersion>> versions_;  // of batches first_version_, first_version_ + 1, ...
-  std::uint64_t first_version_ = 0;
-  std::uint64_t published_ = 0;
+  std::uint64_t first_version_;
+  std::uint64_t published_;
   std::shared_ptr<const void> newest_;
 };
 

@@ -12,6 +12,7 @@ class SmallExecutor final : public Passage {
  public:
   SmallExecutor(Run& run, Clock& clock) : run_(run), simulated_(dynamic_cast<SimulatedClock*>(&clock)), places_(run.stages().size()) {
     run_.attach(*this);
+    for (auto& place : places_) place.next = run.first().value;
     for (auto& slot : run.slots()) free_.push_back(slot.get());
   }
 
