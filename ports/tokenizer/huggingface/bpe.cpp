@@ -24,6 +24,7 @@ namespace json = boost::json;
 
 constexpr std::size_t kFewSymbols = 48;  // up to here looking at all pairs each time is faster than a heap
 constexpr std::size_t kMaxSymbols = std::size_t{1} << 30;
+constexpr std::string_view kWordMark = "\xe2\x96\x81";  // U+2581, SentencePiece's mark for a space
 constexpr auto kNoRank = std::numeric_limits<std::uint32_t>::max();
 
 std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
@@ -114,6 +115,7 @@ Result<BpeModel> BpeModel::parse(const json::object& model, bool is_byte_level, 
   if (auto done = out.read_vocabulary(model, place); !done) return fail(done.error());
   if (auto done = out.read_merges(model, place); !done) return fail(done.error());
   out.index_pieces();
+  out.find_word_marks();
   static std::atomic<std::uint64_t> count{0};
   out.identity_ = ++count;
   return out;
@@ -226,6 +228,7 @@ Result<void> BpeModel::read_merges(const json::object& model, const JsonPlace& p
     const auto merged = names_.find(joined);
     if (!merged) return unlisted(joined);
     merges_.insert(*first, *second, {rank++, *merged});
+    is_joined_at_mark_ = is_joined_at_mark_ || (right.starts_with(kWordMark) && !left.ends_with(kWordMark));
     const std::array<Token, 2> pair{*first, *second};
     ranked.append(reinterpret_cast<const char*>(pair.data()), sizeof pair);
   }
@@ -257,6 +260,13 @@ void BpeModel::index_pieces() {
     tokens.clear();
     is_whole_[id] = merge_piece(*raw, tokens) && tokens.size() == 1 && tokens.front() == static_cast<Token>(id);
   }
+}
+
+void BpeModel::find_word_marks() {
+  // A text without a pre-tokenizer is one piece. If no merge reaches over the border between some character and the "▁" after it, then the words on both
+  // sides are merged alike together and apart, and apart they are short and often seen before. What stands at the border is the text of the two characters,
+  // if "▁" is a token and no character vanishes; bytes (<0x00>) and the unknown token have texts that the test of the merges has seen, too.
+  has_words_ = !is_byte_level_ && is_plain_ && !ignore_merges_ && !is_joined_at_mark_ && has_unk_ && !unk_token_.ends_with(kWordMark) && names_.find(kWordMark).has_value();
 }
 
 Result<void> BpeModel::add_unlisted(std::string_view character, std::string_view symbol, Token& pending_unknown, std::vector<Token>& symbols) const {
@@ -386,6 +396,18 @@ Result<void> BpeModel::merge_piece(std::string_view piece, std::vector<Token>& t
 }
 
 Result<void> BpeModel::encode(std::string_view piece, std::vector<Token>& tokens) const {
+  if (!has_words_) return encode_word(piece, tokens);
+  for (std::size_t begin = 0; begin < piece.size();) {
+    auto end = piece.find(kWordMark, begin + 1);
+    while (end != std::string_view::npos && piece.substr(begin, end - begin).ends_with(kWordMark)) end = piece.find(kWordMark, end + kWordMark.size());
+    end = std::min(end, piece.size());
+    if (auto done = encode_word(piece.substr(begin, end - begin), tokens); !done) return done;
+    begin = end;
+  }
+  return {};
+}
+
+Result<void> BpeModel::encode_word(std::string_view piece, std::vector<Token>& tokens) const {
   if (piece.size() > PieceCache::kMaxBytes) {
     if (const auto whole = index_.find(piece); whole && is_whole_[static_cast<std::size_t>(*whole)]) {
       tokens.push_back(*whole);

@@ -1,5 +1,6 @@
 #pragma once
 // Small tokenizer.json files of our own, made from a list of merges.
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
@@ -61,32 +62,33 @@ inline std::vector<Token> ids_of(const boost::json::object& file, const std::str
   return tokenizer_of(file)->encode(text, special).value();
 }
 
-/// Merges by their definition: the pair of lowest rank, of equal ones the leftmost, one after the other.
+/// Merges by their definition: the pair of lowest rank, of equal ones the leftmost, one after the other. Symbols are tokens' texts.
+inline std::vector<std::string> merged_by_definition(std::vector<std::string> symbols, const Merges& merges) {
+  for (;;) {
+    std::size_t best = symbols.size(), best_rank = merges.size();
+    for (std::size_t i = 0; i + 1 < symbols.size(); ++i) {
+      const auto rank = static_cast<std::size_t>(std::find(merges.begin(), merges.end(), std::pair(symbols[i], symbols[i + 1])) - merges.begin());
+      if (rank < best_rank) best = i, best_rank = rank;
+    }
+    if (best == symbols.size()) return symbols;
+    symbols[best] += symbols[best + 1];
+    symbols.erase(symbols.begin() + static_cast<std::ptrdiff_t>(best) + 1);
+  }
+}
+
+/// The tokens of byte_level_file(merges) for a text that is one piece.
 inline std::vector<Token> merged_slowly(const std::string& text, const Merges& merges) {
-  std::vector<Token> tokens;
-  for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
-  std::map<std::pair<Token, Token>, std::pair<std::size_t, Token>> ranks;
   std::map<std::string, Token> ids;
+  std::vector<std::string> symbols;
   for (Token byte = 0; byte < 256; ++byte) {
     const char raw = static_cast<char>(byte);
     ids[huggingface::map_bytes({&raw, 1})] = byte;
   }
-  for (const auto& [left, right] : merges) {
-    const auto rank = ranks.size();
-    const auto id = static_cast<Token>(256 + rank);
-    ids[left + right] = id;
-    ranks[{ids.at(left), ids.at(right)}] = {rank, id};
-  }
-  for (;;) {
-    std::size_t best = tokens.size(), best_rank = ranks.size();
-    for (std::size_t i = 0; i + 1 < tokens.size(); ++i) {
-      const auto found = ranks.find({tokens[i], tokens[i + 1]});
-      if (found != ranks.end() && found->second.first < best_rank) best = i, best_rank = found->second.first;
-    }
-    if (best == tokens.size()) return tokens;
-    tokens[best] = ranks.at({tokens[best], tokens[best + 1]}).second;
-    tokens.erase(tokens.begin() + static_cast<std::ptrdiff_t>(best) + 1);
-  }
+  for (const auto& [left, right] : merges) ids.emplace(left + right, ids.size());
+  for (const char c : text) symbols.push_back(huggingface::map_bytes({&c, 1}));
+  std::vector<Token> tokens;
+  for (const auto& symbol : merged_by_definition(std::move(symbols), merges)) tokens.push_back(ids.at(symbol));
+  return tokens;
 }
 
 }  // namespace pipestill::testing
