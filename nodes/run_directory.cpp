@@ -1,6 +1,5 @@
 #include "nodes/run_directory.hpp"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <array>
@@ -9,7 +8,7 @@
 #include <system_error>
 
 #include "nodes/pretty_json.hpp"
-#include "ports/text_file.hpp"
+#include "ports/durable_file.hpp"
 
 namespace fs = std::filesystem;
 
@@ -17,14 +16,6 @@ namespace pipestill {
 namespace {
 
 constexpr std::array kFiles{"recipe.json", "metrics.jsonl", "evaluations.jsonl", "trace.json", "summary.json", "model"};
-
-/// So that a rename is on the disk when the power goes.
-void sync(const fs::path& path) {
-  if (const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC); file >= 0) {
-    (void)::fsync(file);
-    (void)::close(file);
-  }
-}
 
 }  // namespace
 
@@ -43,19 +34,8 @@ Result<RunDirectory> RunDirectory::create(const fs::path& path) {
   return RunDirectory(path, !is_there);
 }
 
-Result<void> RunDirectory::write_json(const fs::path& name, const boost::json::object& value) const {
-  const auto aside = path_ / (name.string() + ".part");
-  if (auto written = write_text_file(aside, to_pretty_json(value) + "\n"); !written) return written;
-  sync(aside);
-  std::error_code error;
-  fs::rename(aside, path_ / name, error);
-  if (error) return fail(ErrorCode::backend_failed, "cannot write " + (path_ / name).string() + ": " + error.message());
-  sync(path_);
-  return {};
-}
-
-Result<void> RunDirectory::write_recipe(const boost::json::object& resolved) const { return write_json("recipe.json", resolved); }
-Result<void> RunDirectory::write_summary(const boost::json::object& summary) const { return write_json("summary.json", summary); }
+Result<void> RunDirectory::write_recipe(const boost::json::object& resolved) const { return write_file_atomically(path_ / "recipe.json", to_pretty_json(resolved) + "\n"); }
+Result<void> RunDirectory::write_summary(const boost::json::object& summary) const { return write_file_atomically(path_ / "summary.json", to_pretty_json(summary) + "\n"); }
 
 void RunDirectory::discard() const noexcept {
   std::error_code ignored;

@@ -27,7 +27,6 @@ class RunDirectory {
 
  private:
   RunDirectory(std::filesystem::path path, bool is_ours) : path_(std::move(path)), is_ours_(is_ours) {}
-  [[nodiscard]] Result<void> write_json(const std::filesystem::path& name, const boost::json::object& value) const;
   std::filesystem::path path_;
   bool is_ours_;  // made by create()
 };

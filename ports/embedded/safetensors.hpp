@@ -69,8 +69,6 @@ struct TensorView {
 /// one is there, whole. Tensors are laid out in the order given; their names must differ.
 [[nodiscard]] Result<void> write_safetensors(const std::filesystem::path& file, std::span<const TensorView> tensors,
                                              const std::map<std::string, std::string>& metadata);
-/// The same for any bytes.
-[[nodiscard]] Result<void> write_file_atomically(const std::filesystem::path& file, std::span<const std::string_view> pieces);
 
 /// SHA-256, in hexadecimal, over the tensors in the order of their names: name, "F32", shape and little-endian elements, each
 /// preceded by its length in bytes (8 bytes, little-endian; the shape as 8-byte numbers).

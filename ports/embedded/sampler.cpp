@@ -343,7 +343,7 @@ namespace {
 
 class Session final : public SamplingSession {
  public:
-  explicit Session(std::shared_ptr<Sampler> sampler) : sampler_(std::move(sampler)) {}
+  Session(std::shared_ptr<Sampler> sampler, std::shared_ptr<const Weights> saved) : sampler_(std::move(sampler)), saved_(std::move(saved)) {}
   ~Session() override { sampler_->abandon(); }
   void sample(SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) override {
     sampler_->sample(std::move(request), std::move(stop), {}, std::move(done));
@@ -357,17 +357,31 @@ class Session final : public SamplingSession {
   [[nodiscard]] const SamplingCapabilities& capabilities() const override { return capabilities_; }
   [[nodiscard]] std::map<std::string, std::string> identity() const override { return library_identity(); }
   [[nodiscard]] ModelUsage usage() const override { return sampler_->usage(); }
-  [[nodiscard]] Result<void> close() override { return sampler_->close(); }
+  [[nodiscard]] Result<void> save_weights(const std::filesystem::path& directory) const override {
+    const auto weights = [&] {
+      const std::lock_guard lock(mutex_);
+      return saved_;
+    }();
+    return weights ? embedded::save_weights(*weights, directory) : SamplingSession::save_weights(directory);
+  }
+  [[nodiscard]] Result<void> close() override {
+    auto closed = sampler_->close();
+    const std::lock_guard lock(mutex_);
+    if (closed) saved_.reset();
+    return closed;
+  }
 
  private:
   const std::shared_ptr<Sampler> sampler_;
+  mutable std::mutex mutex_;  ///< guards saved_
+  std::shared_ptr<const Weights> saved_;
   const SamplingCapabilities capabilities_ = sampling_capabilities();
 };
 
 }  // namespace
 
-std::unique_ptr<SamplingSession> make_sampling_session(std::shared_ptr<Sampler> sampler) {
-  return std::make_unique<Session>(std::move(sampler));
+std::unique_ptr<SamplingSession> make_sampling_session(std::shared_ptr<Sampler> sampler, std::shared_ptr<const Weights> saved) {
+  return std::make_unique<Session>(std::move(sampler), std::move(saved));
 }
 
 }  // namespace pipestill::embedded

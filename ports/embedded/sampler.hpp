@@ -88,7 +88,7 @@ class Sampler : public std::enable_shared_from_this<Sampler> {
   TokenDraw draw_;
 };
 
-/// A sampler behind the port's interface.
-[[nodiscard]] std::unique_ptr<SamplingSession> make_sampling_session(std::shared_ptr<Sampler> sampler);
+/// A sampler behind the port's interface; of a student's snapshot with the weights that it may be asked to save.
+[[nodiscard]] std::unique_ptr<SamplingSession> make_sampling_session(std::shared_ptr<Sampler> sampler, std::shared_ptr<const Weights> saved = nullptr);
 
 }  // namespace pipestill::embedded

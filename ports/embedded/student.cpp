@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <system_error>
 #include <utility>
 
 #include "ports/embedded/safetensors.hpp"
@@ -73,35 +72,30 @@ Model Student::snapshot() const { return {std::make_shared<const Weights>(weight
 
 std::string Student::digest() const { return weights_digest(tensor_views(weights_.layout, weights_.flat)); }
 
-Result<void> Student::export_weights(const std::filesystem::path& directory) const {
-  const auto config_text = to_json(config());
-  const std::string_view piece = config_text;
-  if (auto done = write_file_atomically(directory / "config.json", {&piece, 1}); !done) return done;
-  return write_safetensors(directory / "model.safetensors", tensor_views(weights_.layout, weights_.flat), {{"format", "pt"}});
+Result<void> StudentState::save(const std::filesystem::path& directory) const {
+  if (auto done = save_weights(weights, directory); !done) return done;
+  auto moments = tensor_views(weights.layout, optimizer.m, "m.");
+  for (auto& view : tensor_views(weights.layout, optimizer.v, "v.")) moments.push_back(std::move(view));
+  return write_safetensors(directory / "optimizer.safetensors", moments, {{"step", std::to_string(optimizer.steps)}});
 }
 
-Result<void> Student::save_state(const std::filesystem::path& directory) const {
-  std::error_code failed;
-  if (!std::filesystem::create_directory(directory, failed)) {
-    return fail(ErrorCode::backend_failed,
-                "cannot create the directory " + directory.string() + ": " + (failed ? failed.message() : "it exists"));
+Result<Model> Student::load_snapshot(const std::filesystem::path& directory) const {
+  auto weights = load_weights_of_this_model(directory);
+  if (!weights) return fail(std::move(weights.error()));
+  return Model{std::make_shared<const Weights>(*std::move(weights)), rotary_};
+}
+
+Result<Weights> Student::load_weights_of_this_model(const std::filesystem::path& directory) const {
+  auto weights = load_weights(directory);
+  if (weights && weights->layout.config != config()) {
+    return fail(ErrorCode::invalid_input, "the state in " + directory.string() + " belongs to a model with another config.json");
   }
-  auto done = export_weights(directory);
-  if (done) {
-    auto moments = tensor_views(weights_.layout, optimizer_.m, "m.");
-    for (auto& view : tensor_views(weights_.layout, optimizer_.v, "v.")) moments.push_back(std::move(view));
-    done = write_safetensors(directory / "optimizer.safetensors", moments, {{"step", std::to_string(optimizer_.steps)}});
-  }
-  if (!done) std::filesystem::remove_all(directory, failed);
-  return done;
+  return weights;
 }
 
 Result<void> Student::load_state(const std::filesystem::path& directory) {
-  auto weights = load_weights(directory);
+  auto weights = load_weights_of_this_model(directory);
   if (!weights) return fail(std::move(weights.error()));
-  if (weights->layout.config != config()) {
-    return fail(ErrorCode::invalid_input, "the state in " + directory.string() + " belongs to a model with another config.json");
-  }
   auto file = SafetensorsFile::open(directory / "optimizer.safetensors");
   if (!file) return fail(std::move(file.error()));
   AdamW<float> optimizer(weights_.flat.size());

@@ -15,6 +15,15 @@
 
 namespace pipestill::embedded {
 
+/// Weights and moments of one moment. An accumulated gradient is no part of it.
+struct StudentState {
+  Weights weights;
+  AdamW<float> optimizer;
+
+  /// What save_weights() writes, and optimizer.safetensors: tensors `m.<name>` and `v.<name>`, metadata `step`.
+  [[nodiscard]] Result<void> save(const std::filesystem::path& directory) const;
+};
+
 class Student {
  public:
   Student(Weights weights, int threads);
@@ -31,18 +40,18 @@ class Student {
   [[nodiscard]] Model snapshot() const;
   [[nodiscard]] std::string digest() const;
 
-  /// config.json and model.safetensors, into a directory that exists.
-  [[nodiscard]] Result<void> export_weights(const std::filesystem::path& directory) const;
-  /// The same and optimizer.safetensors: tensors `m.<name>` and `v.<name>`, metadata `step`. The directory must not exist;
-  /// after an error it does not. An accumulated gradient is no part of it.
-  [[nodiscard]] Result<void> save_state(const std::filesystem::path& directory) const;
-  /// The reverse; forgets the gradient. After an error nothing has changed.
+  [[nodiscard]] const Weights& weights() const { return weights_; }
+  [[nodiscard]] StudentState state() const { return {weights_, optimizer_}; }
+  /// What StudentState::save() wrote; forgets the gradient. After an error nothing has changed.
   [[nodiscard]] Result<void> load_state(const std::filesystem::path& directory);
+  /// What save_weights() wrote of an earlier moment, as a model of its own.
+  [[nodiscard]] Result<Model> load_snapshot(const std::filesystem::path& directory) const;
 
   [[nodiscard]] const ModelConfig& config() const { return weights_.layout.config; }
 
  private:
   void forget_gradient();
+  [[nodiscard]] Result<Weights> load_weights_of_this_model(const std::filesystem::path& directory) const;
 
   int threads_;
   Weights weights_;

@@ -24,6 +24,15 @@ struct Shared {
   std::unique_ptr<Student> student;  ///< of the compute thread alone; gone when closed
 };
 
+class CapturedState final : public TrainingState {
+ public:
+  explicit CapturedState(StudentState state) : state_(std::move(state)) {}
+  [[nodiscard]] Result<void> save(const std::filesystem::path& directory) const override { return state_.save(directory); }
+
+ private:
+  const StudentState state_;
+};
+
 class Session final : public TrainingSession {
  public:
   explicit Session(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {}
@@ -47,13 +56,17 @@ class Session final : public TrainingSession {
     run(std::move(stop), std::move(done), [params](Shared& s) { return s.student->optim_step(params); });
   }
   void snapshot(std::stop_token stop, Completion<std::shared_ptr<SamplingSession>> done) override {
-    run(std::move(stop), std::move(done), [](Shared& s) -> Result<std::shared_ptr<SamplingSession>> {
-      return make_sampling_session(std::make_shared<Sampler>(s.student->snapshot(), s.place, s.tokenizer));
+    run(std::move(stop), std::move(done), [](Shared& s) -> Result<std::shared_ptr<SamplingSession>> { return sampler_over(s, s.student->snapshot()); });
+  }
+  void load_snapshot(std::filesystem::path directory, std::stop_token stop, Completion<std::shared_ptr<SamplingSession>> done) override {
+    run(std::move(stop), std::move(done), [directory = std::move(directory)](Shared& s) -> Result<std::shared_ptr<SamplingSession>> {
+      auto model = s.student->load_snapshot(directory);
+      if (!model) return fail(std::move(model.error()));
+      return sampler_over(s, *std::move(model));
     });
   }
-  void save_state(std::filesystem::path directory, std::stop_token stop, Completion<std::monostate> done) override {
-    run(std::move(stop), std::move(done),
-        [directory = std::move(directory)](Shared& s) { return without_value(s.student->save_state(directory)); });
+  void capture_state(std::stop_token stop, Completion<std::shared_ptr<const TrainingState>> done) override {
+    run(std::move(stop), std::move(done), [](Shared& s) -> Result<std::shared_ptr<const TrainingState>> { return std::make_shared<const CapturedState>(s.student->state()); });
   }
   void load_state(std::filesystem::path directory, std::stop_token stop, Completion<std::monostate> done) override {
     run(std::move(stop), std::move(done),
@@ -61,7 +74,7 @@ class Session final : public TrainingSession {
   }
   void export_weights(std::filesystem::path directory, std::stop_token stop, Completion<std::monostate> done) override {
     run(std::move(stop), std::move(done),
-        [directory = std::move(directory)](Shared& s) { return without_value(s.student->export_weights(directory)); });
+        [directory = std::move(directory)](Shared& s) { return without_value(save_weights(s.student->weights(), directory)); });
   }
   void weights_digest(std::stop_token stop, Completion<std::string> done) override {
     run(std::move(stop), std::move(done), [](Shared& s) -> Result<std::string> { return s.student->digest(); });
@@ -80,6 +93,10 @@ class Session final : public TrainingSession {
   }
 
  private:
+  static std::shared_ptr<SamplingSession> sampler_over(const Shared& s, Model model) {
+    return make_sampling_session(std::make_shared<Sampler>(model, s.place, s.tokenizer), model.weights);
+  }
+
   static Result<std::monostate> without_value(Result<void> result) {
     if (!result) return fail(std::move(result.error()));
     return std::monostate();

@@ -4,6 +4,7 @@
 #include <numbers>
 #include <utility>
 
+#include "ports/durable_file.hpp"
 #include "ports/embedded/model_files.hpp"
 #include "ports/embedded/random.hpp"
 #include "ports/embedded/rotary.hpp"
@@ -32,6 +33,11 @@ Weights draw_weights(const ModelConfig& config, std::uint64_t seed) {
 }
 
 Result<Weights> load_weights(const std::filesystem::path& directory) { return open_model({directory.string(), ""}, nullptr); }
+
+Result<void> save_weights(const Weights& weights, const std::filesystem::path& directory) {
+  if (auto done = write_file_atomically(directory / "config.json", to_json(weights.layout.config)); !done) return done;
+  return write_safetensors(directory / "model.safetensors", tensor_views(weights.layout, weights.flat), {{"format", "pt"}});
+}
 
 Result<Weights> open_model(const ModelRef& model, const std::uint64_t* seed) {
   const auto files = find_model_files(model, seed != nullptr);

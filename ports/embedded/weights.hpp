@@ -28,6 +28,9 @@ struct Weights {
 /// Weights from a directory in the Hugging Face layout.
 [[nodiscard]] Result<Weights> load_weights(const std::filesystem::path& directory);
 
+/// The reverse: config.json and model.safetensors, into a directory that exists; each is there whole or not at all.
+[[nodiscard]] Result<void> save_weights(const Weights& weights, const std::filesystem::path& directory);
+
 /// The weights that find_model_files() finds, or fresh ones. A configuration alone needs `seed`, and without one is an error.
 [[nodiscard]] Result<Weights> open_model(const ModelRef& model, const std::uint64_t* seed);
 

@@ -1,5 +1,6 @@
 #pragma once
 // The sampling port: a model that answers prompts. Teachers are reached through it, and so is a student's snapshot.
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -67,6 +68,10 @@ class SamplingSession {
   /// What the bits of its answers depend on beside the request: library versions, instruction set. By name.
   [[nodiscard]] virtual std::map<std::string, std::string> identity() const { return {}; }
   [[nodiscard]] virtual ModelUsage usage() const = 0;
+  /// Of a student's snapshot that is not closed: the weights that it samples, into a directory that exists, as TrainingState::save() writes files.
+  [[nodiscard]] virtual Result<void> save_weights(const std::filesystem::path& directory) const {
+    return fail(ErrorCode::invalid_input, "this model has no weights that could be saved to " + directory.string());
+  }
   /// Frees what the backend holds. No request may be outstanding. A second call does nothing and succeeds.
   [[nodiscard]] virtual Result<void> close() = 0;
 };

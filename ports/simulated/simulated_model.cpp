@@ -9,6 +9,7 @@
 #include <pcg_random.hpp>
 #include <system_error>
 
+#include "ports/durable_file.hpp"
 #include "ports/strict_json.hpp"
 #include "ports/text_file.hpp"
 
@@ -158,7 +159,7 @@ Result<SimulatedState> SimulatedState::load(const std::filesystem::path& directo
 Result<void> SimulatedState::save(const std::filesystem::path& directory) const {
   json::object object{{"type", "simulated"}, {"weights", to_hex(weights)}, {"gradient", nullptr}, {"optim_steps", optim_steps}};
   if (gradient) object["gradient"] = to_hex(*gradient);
-  return write_text_file(directory / kFileName, json::serialize(object) + "\n");
+  return write_file_atomically(directory / kFileName, json::serialize(object) + "\n");
 }
 
 Result<SimulatedState> SimulatedState::open(const ModelRef& model, std::uint64_t seed) {

@@ -27,6 +27,7 @@ class SimulatedModel {
   [[nodiscard]] Score score(std::span<const Token> tokens, int top_k) const;
 
   [[nodiscard]] int vocab_size() const { return vocab_size_; }
+  [[nodiscard]] const Sha256Digest& state() const { return state_; }
 
  private:
   Sha256Digest state_;

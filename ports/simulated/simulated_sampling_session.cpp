@@ -257,6 +257,7 @@ class SimulatedSamplingSession final : public SamplingSession {
 
   [[nodiscard]] const SamplingCapabilities& capabilities() const override { return capabilities_; }
   [[nodiscard]] ModelUsage usage() const override { return service_->usage(); }
+  [[nodiscard]] Result<void> save_weights(const std::filesystem::path& directory) const override { return SimulatedState{.weights = model_.state()}.save(directory); }
   [[nodiscard]] Result<void> close() override { return service_->close(options_.counters.get()); }
 
  private:

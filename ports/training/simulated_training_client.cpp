@@ -7,7 +7,6 @@
 #include <mutex>
 #include <optional>
 #include <stop_token>
-#include <system_error>
 #include <utility>
 
 #include "ports/datum_digest.hpp"
@@ -245,6 +244,15 @@ class OperationQueue : public std::enable_shared_from_this<OperationQueue> {
   bool is_closed_ = false;
 };
 
+class CapturedState final : public TrainingState {
+ public:
+  explicit CapturedState(SimulatedState state) : state_(std::move(state)) {}
+  [[nodiscard]] Result<void> save(const std::filesystem::path& directory) const override { return state_.save(directory); }
+
+ private:
+  const SimulatedState state_;
+};
+
 class SimulatedTrainingSession final : public TrainingSession {
  public:
   SimulatedTrainingSession(SimulatedState state, SimulatedTrainingOptions options, TrainingCapabilities capabilities,
@@ -283,28 +291,16 @@ class SimulatedTrainingSession final : public TrainingSession {
   }
 
   void snapshot(std::stop_token stop, Completion<std::shared_ptr<SamplingSession>> done) override {
-    auto work = [options = options_, weak_clock = std::weak_ptr(clock_),
-                 meter = meter_](Student& student) -> Result<std::shared_ptr<SamplingSession>> {
-      auto clock = weak_clock.lock();
-      if (!clock) return fail(ErrorCode::internal, "the clock ended before a snapshot's turn");
-      return make_simulated_sampling_session(
-          SimulatedModel(student.state.weights, options.vocab_size),
-          {.latency = options.snapshot_latency, .vocab_size = options.vocab_size, .counters = options.snapshot_counters}, std::move(clock),
-          meter);
-    };
-    submit<std::shared_ptr<SamplingSession>>({}, std::move(work), stop, std::move(done));
+    submit<std::shared_ptr<SamplingSession>>({}, sampler_of([](const Student& student) { return student.state; }), stop, std::move(done));
   }
 
-  void save_state(std::filesystem::path directory, std::stop_token stop, Completion<std::monostate> done) override {
-    auto work = [directory = std::move(directory)](Student& student) -> Result<std::monostate> {
-      std::error_code ec;
-      if (!std::filesystem::create_directory(directory, ec)) {
-        return fail(ErrorCode::invalid_input,
-                    "cannot create the directory " + directory.string() + ": " + (ec ? ec.message() : "it exists"));
-      }
-      return student.state.save(directory).map([] { return std::monostate{}; });
-    };
-    submit<std::monostate>({}, std::move(work), stop, std::move(done));
+  void load_snapshot(std::filesystem::path directory, std::stop_token stop, Completion<std::shared_ptr<SamplingSession>> done) override {
+    submit<std::shared_ptr<SamplingSession>>({}, sampler_of([directory = std::move(directory)](const Student&) { return SimulatedState::load(directory); }), stop, std::move(done));
+  }
+
+  void capture_state(std::stop_token stop, Completion<std::shared_ptr<const TrainingState>> done) override {
+    submit<std::shared_ptr<const TrainingState>>(
+        {}, [](Student& student) -> Result<std::shared_ptr<const TrainingState>> { return std::make_shared<const CapturedState>(student.state); }, stop, std::move(done));
   }
 
   void load_state(std::filesystem::path directory, std::stop_token stop, Completion<std::monostate> done) override {
@@ -338,6 +334,20 @@ class SimulatedTrainingSession final : public TrainingSession {
   struct Kind {
     bool takes_time = false, is_forward_backward = false;
   };
+
+  using Choose = std::function<Result<SimulatedState>(const Student&)>;
+  /// A sampler over the weights that are chosen.
+  [[nodiscard]] std::function<Result<std::shared_ptr<SamplingSession>>(Student&)> sampler_of(Choose choose) const {
+    return [options = options_, weak_clock = std::weak_ptr(clock_), meter = meter_, choose = std::move(choose)](Student& student) -> Result<std::shared_ptr<SamplingSession>> {
+      const auto state = choose(student);
+      if (!state) return fail(state.error());
+      auto clock = weak_clock.lock();
+      if (!clock) return fail(ErrorCode::internal, "the clock ended before a snapshot's turn");
+      return make_simulated_sampling_session(
+          SimulatedModel(state->weights, options.vocab_size),
+          {.latency = options.snapshot_latency, .vocab_size = options.vocab_size, .counters = options.snapshot_counters}, std::move(clock), meter);
+    };
+  }
 
   template <class T, class Work>
   void submit(Kind kind, Work work, const std::stop_token& stop, Completion<T> done) {

@@ -59,6 +59,15 @@ struct TrainingCapabilities {
   bool can_sample_snapshots_in_training = false;  ///< snapshots may be sampled while training goes on (on-policy)
 };
 
+/// A student's weights and optimizer of one moment: what its session does later changes nothing of it. Thread-safe.
+class TrainingState {
+ public:
+  virtual ~TrainingState() = default;
+  /// Writes what load_state() reads, into a directory that exists; every file is there whole, and on the disk when this returns. Blocks as long as
+  /// the disk takes: not for a thread of the engine or of a model.
+  [[nodiscard]] virtual Result<void> save(const std::filesystem::path& directory) const = 0;
+};
+
 /// One student and its optimizer. Thread-safe.
 /// Operations run one after the other, in the order of the calls; a later one may be submitted before an earlier one is
 /// done. Each ends in exactly one call of `done`, under the rules of Completion; a request to stop ends an operation that has not begun
@@ -76,9 +85,12 @@ class TrainingSession {
   virtual void optim_step(AdamParams params, std::stop_token stop, Completion<OptimStepOutput> done) = 0;
   /// The weights of this moment, as a sampler; later steps do not change it.
   virtual void snapshot(std::stop_token stop, Completion<std::shared_ptr<SamplingSession>> done) = 0;
-  /// Weights and optimizer, into or from a directory. save_state creates it; it must not exist.
-  virtual void save_state(std::filesystem::path directory, std::stop_token stop, Completion<std::monostate> done) = 0;
+  /// Weights and optimizer of this moment, to be saved while training goes on: it waits for a copy in memory and no longer.
+  virtual void capture_state(std::stop_token stop, Completion<std::shared_ptr<const TrainingState>> done) = 0;
+  /// Weights and optimizer as TrainingState::save() wrote them. After an error nothing has changed.
   virtual void load_state(std::filesystem::path directory, std::stop_token stop, Completion<std::monostate> done) = 0;
+  /// What snapshot() gave, from a directory that its save_weights() or a TrainingState of the same moment has written.
+  virtual void load_snapshot(std::filesystem::path directory, std::stop_token stop, Completion<std::shared_ptr<SamplingSession>> done) = 0;
   /// The weights for other programs (Hugging Face layout where the backend has one), into a directory that exists.
   virtual void export_weights(std::filesystem::path directory, std::stop_token stop, Completion<std::monostate> done) = 0;
   /// SHA-256 over the weights' tensors by name, in hexadecimal: equal if and only if the weights are, bit for bit.

@@ -115,7 +115,8 @@ class Mean final : public TrainingSession {
     });
   }
   void snapshot(std::stop_token, Completion<std::shared_ptr<SamplingSession>> done) override { refuse(std::move(done)); }
-  void save_state(std::filesystem::path, std::stop_token, Completion<std::monostate> done) override { refuse(std::move(done)); }
+  void load_snapshot(std::filesystem::path, std::stop_token, Completion<std::shared_ptr<SamplingSession>> done) override { refuse(std::move(done)); }
+  void capture_state(std::stop_token, Completion<std::shared_ptr<const TrainingState>> done) override { refuse(std::move(done)); }
   void load_state(std::filesystem::path, std::stop_token, Completion<std::monostate> done) override { refuse(std::move(done)); }
   void export_weights(std::filesystem::path, std::stop_token, Completion<std::monostate> done) override { refuse(std::move(done)); }
   void weights_digest(std::stop_token, Completion<std::string> done) override {

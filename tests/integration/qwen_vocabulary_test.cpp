@@ -47,8 +47,11 @@ class ListeningSession final : public TrainingSession {
     inner_->optim_step(params, std::move(stop), std::move(done));
   }
   void snapshot(std::stop_token stop, Completion<std::shared_ptr<SamplingSession>> done) override { inner_->snapshot(std::move(stop), std::move(done)); }
-  void save_state(fs::path directory, std::stop_token stop, Completion<std::monostate> done) override {
-    inner_->save_state(std::move(directory), std::move(stop), std::move(done));
+  void load_snapshot(fs::path directory, std::stop_token stop, Completion<std::shared_ptr<SamplingSession>> done) override {
+    inner_->load_snapshot(std::move(directory), std::move(stop), std::move(done));
+  }
+  void capture_state(std::stop_token stop, Completion<std::shared_ptr<const TrainingState>> done) override {
+    inner_->capture_state(std::move(stop), std::move(done));
   }
   void load_state(fs::path directory, std::stop_token stop, Completion<std::monostate> done) override {
     inner_->load_state(std::move(directory), std::move(stop), std::move(done));

@@ -133,8 +133,9 @@ class RecordingTraining final : public TrainingSession {
   std::vector<std::vector<Datum>> batches;
   std::vector<Loss> losses;
   std::vector<AdamParams> adams;
-  std::optional<Error> forward_backward_fails, optim_step_fails, snapshot_fails;
+  std::optional<Error> forward_backward_fails, optim_step_fails, snapshot_fails, capture_fails;
   std::shared_ptr<SamplingSession> next_snapshot;
+  std::shared_ptr<const TrainingState> next_state;
 
   void forward_backward(std::vector<Datum> datums, Loss loss, std::stop_token, Completion<ForwardBackwardOutput> done) override {
     calls.push_back("forward_backward");
@@ -154,8 +155,14 @@ class RecordingTraining final : public TrainingSession {
     calls.push_back("snapshot");
     end(done, snapshot_fails, next_snapshot ? next_snapshot : std::make_shared<ManualSampling>());
   }
-  void save_state(std::filesystem::path, std::stop_token, Completion<std::monostate> done) override { end(done, {}, std::monostate{}); }
+  void capture_state(std::stop_token, Completion<std::shared_ptr<const TrainingState>> done) override {
+    calls.push_back("capture_state");
+    end(done, capture_fails, next_state);
+  }
   void load_state(std::filesystem::path, std::stop_token, Completion<std::monostate> done) override { end(done, {}, std::monostate{}); }
+  void load_snapshot(std::filesystem::path, std::stop_token, Completion<std::shared_ptr<SamplingSession>> done) override {
+    end(done, {}, next_snapshot ? next_snapshot : std::make_shared<ManualSampling>());
+  }
   void export_weights(std::filesystem::path, std::stop_token, Completion<std::monostate> done) override { end(done, {}, std::monostate{}); }
   void weights_digest(std::stop_token, Completion<std::string> done) override { end(done, {}, std::string("digest")); }
   const TrainingCapabilities& capabilities() const override { return able_; }

@@ -66,7 +66,9 @@ int main(int argc, char** argv) try {
   auto metrics = value_of_call<ForwardBackwardOutput>([&](auto done) { student->forward_backward(datums, loss, {}, done); }).metrics;
   const auto adam = read_adam(batch.at("adam").as_object());
   metrics.merge(value_of_call<OptimStepOutput>([&](auto done) { student->optim_step(adam, {}, done); }).metrics);
-  value_of_call<std::monostate>([&](auto done) { student->save_state(argv[3], {}, done); });
+  const auto state = value_of_call<std::shared_ptr<const TrainingState>>([&](auto done) { student->capture_state({}, done); });
+  std::filesystem::create_directories(argv[3]);
+  if (const auto saved = state->save(argv[3]); !saved) throw std::runtime_error(saved.error().message);
   std::puts(json::serialize(json::value_from(metrics)).c_str());
   return 0;
 } catch (const std::exception& e) {

@@ -1,8 +1,13 @@
 // What changes a student and what must not: failures, stops, snapshots, saving.
 #include <limits>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <filesystem>
 #include <stop_token>
 
 #include "ports/embedded/safetensors.hpp"
+#include "ports/text_file.hpp"
 #include "tests/ports/embedded/support.hpp"
 
 using namespace pipestill;
@@ -148,14 +153,16 @@ TEST_CASE("a saved state resumes to the same bits") {
   const TemporaryDirectory directory;
   const auto model = config_in(directory);
   const auto state = directory.path() / "state";
-  const auto save = [&](TrainingSession& s) { return await<std::monostate>([&](auto done) { s.save_state(state, {}, done); }); };
+  const auto capture = [](TrainingSession& s) { return value_of(await<std::shared_ptr<const TrainingState>>([&](auto done) { s.capture_state({}, done); })); };
   const auto load = [&](TrainingSession& s) { return await<std::monostate>([&](auto done) { s.load_state(state, {}, done); }); };
   const auto straight = open_student(model);
   train(*straight, 0, 3);
-  REQUIRE(save(*straight));
-  CHECK_FALSE(save(*straight));  // it exists now
+  const auto captured = capture(*straight);
   const auto saved = digest(*straight);
-  train(*straight, 3, 6);
+  train(*straight, 3, 6);  // changes nothing of what was captured
+  CHECK_FALSE(captured->save(state));  // it does not exist yet
+  std::filesystem::create_directory(state);
+  REQUIRE(captured->save(state));
 
   const auto resumed = open_student(model, 99);
   REQUIRE(forward_backward(*resumed, make_batch(3)));
@@ -176,6 +183,31 @@ TEST_CASE("a saved state resumes to the same bits") {
   CHECK(digest(*resumed) == before);
   std::filesystem::remove_all(state);
   CHECK_FALSE(load(*resumed));
+}
+
+TEST_CASE("a snapshot's weights go to disk and back, and are no other model's") {
+  const TemporaryDirectory directory, saved;
+  auto student = open_student(config_in(directory));
+  train(*student, 0, 2);
+  const auto early = value_of(await<std::shared_ptr<SamplingSession>>([&](auto done) { student->snapshot({}, done); }));
+  train(*student, 2, 4);
+  REQUIRE(early->save_weights(saved.path()));
+  const auto before = digest(*student);
+  const auto load = [&](TrainingSession& s) { return await<std::shared_ptr<SamplingSession>>([&](auto done) { s.load_snapshot(saved.path(), {}, done); }); };
+  const auto again = value_of(load(*student));
+  CHECK(digest(*student) == before);
+  CHECK(value_of(sample_one(*again, request_of(9))) == value_of(sample_one(*early, request_of(9))));
+  REQUIRE(again->save_weights(directory.path()));  // what was loaded can be saved again
+  CHECK(early->close());
+  CHECK(early->save_weights(saved.path()).error().code == ErrorCode::invalid_input);
+  CHECK(open_teacher(saved.path().string())->save_weights(saved.path()).error().code == ErrorCode::invalid_input);
+
+  auto config = boost::json::parse(*read_text_file(saved.path() / "config.json")).as_object();
+  config["rope_theta"] = 5000;
+  REQUIRE(write_text_file(saved.path() / "config.json", boost::json::serialize(config)));
+  const auto other = load(*student);
+  REQUIRE_FALSE(other);
+  CHECK(other.error().code == ErrorCode::invalid_input);
 }
 
 TEST_CASE("a session that goes away answers what is outstanding") {

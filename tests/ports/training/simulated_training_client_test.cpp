@@ -255,12 +255,16 @@ TEST_CASE("a state goes to disk and back with its gradient, and training continu
   f.forward_backward(1);
   f.optim_step();
   f.forward_backward(2);
-  CHECK(f.call<std::monostate>([&](auto& s, auto done) { s.save_state(dir.path() / "state", {}, done); }).is_ok());
-  CHECK(
-      f.call<std::monostate>([&](auto& s, auto done) { s.save_state(dir.path() / "state", {}, done); }).error().message.find("it exists") !=
-      std::string::npos);
-  CHECK(other.call<std::monostate>([&](auto& s, auto done) { s.load_state(dir.path() / "state", {}, done); }).is_ok());
-  CHECK(other.digest() == f.digest());
+  const auto captured = f.call<std::shared_ptr<const TrainingState>>([](auto& s, auto done) { s.capture_state({}, done); }).value();
+  const auto digest = f.digest();
+  f.optim_step();  // is no part of it
+  const auto state = dir.path() / "state";
+  CHECK(captured->save(state).error().message.find("cannot create " + state.string()) == 0);
+  std::filesystem::create_directory(state);
+  CHECK(captured->save(state));
+  CHECK(other.call<std::monostate>([&](auto& s, auto done) { s.load_state(state, {}, done); }).is_ok());
+  CHECK(other.digest() == digest);
+  CHECK(f.call<std::monostate>([&](auto& s, auto done) { s.load_state(state, {}, done); }).is_ok());
   f.optim_step();
   other.optim_step();
   CHECK(other.digest() == f.digest());
@@ -271,6 +275,29 @@ TEST_CASE("a state goes to disk and back with its gradient, and training continu
     const auto bad = f.call<std::monostate>([&](auto& s, auto done) { s.load_state(dir.path(), {}, done); });
     CHECK(bad.error().message.starts_with((dir.path() / "simulated.json").string()));
   }
+}
+
+TEST_CASE("a snapshot goes to disk and back and answers as before, whatever the student has learned since") {
+  const TempDir dir;
+  TrainingFixture f;
+  f.forward_backward(1);
+  f.optim_step();
+  const auto early = f.call<std::shared_ptr<SamplingSession>>([](auto& s, auto done) { s.snapshot({}, done); }).value();
+  f.forward_backward(2);
+  f.optim_step();
+  CHECK(early->save_weights(dir.path()));
+  const auto digest = f.digest();
+  const auto again = f.call<std::shared_ptr<SamplingSession>>([&](auto& s, auto done) { s.load_snapshot(dir.path(), {}, done); }).value();
+  CHECK(f.digest() == digest);
+  const auto answer = [&](SamplingSession& session) {
+    Answer<SampledSequence> a;
+    session.sample({ModelInput::from_ints({1, 2}), {.max_tokens = 20, .seed = 3}}, {}, a.completion());
+    run_all(*f.clock);
+    return a.value();
+  };
+  CHECK(answer(*again) == answer(*early));
+  const auto missing = f.call<std::shared_ptr<SamplingSession>>([&](auto& s, auto done) { s.load_snapshot(dir.path() / "none", {}, done); });
+  CHECK(missing.error().code == ErrorCode::invalid_input);
 }
 
 TEST_CASE("exported weights open as a student and as a sampler") {
