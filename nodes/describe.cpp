@@ -295,6 +295,22 @@ Description describe_evaluation() {
            .minimum = 1}}};
 }
 
+Description describe_checkpoint() {
+  return {.name = "checkpoint",
+          .summary = "saves the student beside the training, so that a run that was killed can go on; it changes no weight",
+          .keys = {{.name = "checkpoint.every",
+                    .type = Type::integer,
+                    .default_value = "200",
+                    .help = "batches between two checkpoints; 0: only where a run is stopped or fails",
+                    .minimum = 0},
+                   {.name = "checkpoint.keep_last", .type = Type::integer, .default_value = "3", .help = "checkpoints that stay, the newest ones", .minimum = 1, .maximum = 1 << 20},
+                   {.name = "checkpoint.keep_every",
+                    .type = Type::integer,
+                    .default_value = "0",
+                    .help = "beside them, those whose batch is a multiple of this stay for good; 0: none",
+                    .minimum = 0}}};
+}
+
 Description describe_metrics_sink() { return {.name = "metrics_sink", .summary = "writes each batch's metrics and retires it"}; }
 
 std::vector<Description> describe_stages(Method method) {
@@ -307,6 +323,7 @@ std::vector<Description> describe_stages(Method method) {
   stages.push_back(describe_datum_builder());
   stages.push_back(describe_forward_backward(method));
   stages.push_back(describe_evaluation());
+  stages.push_back(describe_checkpoint());
   stages.push_back(describe_metrics_sink());
   return stages;
 }

@@ -15,6 +15,7 @@ namespace pipestill {
 [[nodiscard]] Description describe_datum_builder();
 [[nodiscard]] Description describe_forward_backward(Method method = Method::off_policy);  ///< the default loss depends on the method
 [[nodiscard]] Description describe_evaluation();
+[[nodiscard]] Description describe_checkpoint();
 [[nodiscard]] Description describe_metrics_sink();
 
 /// The stages of a run with this method, in the order of its flow.

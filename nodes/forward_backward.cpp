@@ -16,6 +16,9 @@ std::optional<double> metric(const std::map<std::string, double>& metrics, const
   return found == metrics.end() ? std::nullopt : std::optional(found->second);
 }
 
+/// Whether what comes every so many batches comes behind this one.
+bool is_due(std::uint64_t every, const Position& at) { return every > 0 && (at.step + 1) % every == 0; }
+
 /// The operations of one step, which end one after the other; the last end completes the batch.
 class Step {
  public:
@@ -35,10 +38,14 @@ class Step {
     ended(1, std::move(output), [&](const OptimStepOutput& o) {
       result_.grad_norm = metric(o.metrics, "grad_norm");
       result_.has_trained = true;
+      if (options_->history) options_->history->met(result_.at.step);
     });
   }
   void snapped(Result<std::shared_ptr<SamplingSession>> snapshot) {
     ended(2, std::move(snapshot), [&](std::shared_ptr<SamplingSession>& s) { snapshot_ = std::move(s); });
+  }
+  void captured(Result<std::shared_ptr<const TrainingState>> state) {
+    ended(3, std::move(state), [&](std::shared_ptr<const TrainingState>& s) { state_ = std::move(s); });
   }
 
  private:
@@ -57,7 +64,9 @@ class Step {
     }
     if (options_->feedback && snapshot_)
       options_->feedback->publish(context_, std::make_shared<const StudentVersion>(StudentVersion{snapshot_}));
-    if (options_->evaluation_every > 0 && (result_.at.step + 1) % options_->evaluation_every == 0) result_.snapshot = std::move(snapshot_);
+    if (options_->history) options_->history->passed(result_.at.step, snapshot_);
+    if (state_) result_.captured = std::make_shared<const CapturedStudent>(CapturedStudent{state_, options_->history->older_than(result_.at.step + 1)});
+    if (is_due(options_->evaluation_every, result_.at)) result_.snapshot = std::move(snapshot_);
     if (result_.has_trained) {
       options_->telemetry->event("pipestill.distillation.forward_backward",
                                  {{"step", result_.at.step},
@@ -72,8 +81,9 @@ class Step {
   graph::Context& context_;  // valid until the batch is completed, which is the last thing done here
   std::mutex mutex_;         // guards the rest until the last operation has ended
   StepResult result_;
-  std::array<std::optional<Error>, 3> errors_;  // in the operations' order, which is that of precedence
+  std::array<std::optional<Error>, 4> errors_;  // in the operations' order, which is that of precedence
   std::shared_ptr<SamplingSession> snapshot_;
+  std::shared_ptr<const TrainingState> state_;
   std::size_t outstanding_;
   Completion<StepResult> done_;
 };
@@ -99,11 +109,12 @@ void ForwardBackward::operator()(DatumBatch batch, graph::Context& context, Comp
   }
 
   const bool is_training = !datums.empty();
-  const bool is_evaluated = options_->evaluation_every > 0 && (batch.at.step + 1) % options_->evaluation_every == 0;
-  const bool is_snapped = is_evaluated || (options_->feedback && is_training);
+  const bool is_snapped = is_due(options_->evaluation_every, batch.at) || (options_->feedback && is_training);
+  const bool is_captured = is_due(options_->checkpoint_every, batch.at);
   const auto stop = context.stop;  // a copy: with the last operation's end the batch, and its context, go on
-  const std::size_t operations = (is_training ? 2 : 0) + (is_snapped ? 1 : 0);
+  const std::size_t operations = (is_training ? 2 : 0) + (is_snapped ? 1 : 0) + (is_captured ? 1 : 0);
   if (operations == 0) {  // completed later: never from inside the call
+    if (options_->history) options_->history->passed(batch.at.step, nullptr);
     options_->clock->call_at(options_->clock->now(), [result = std::move(result), done] { done(result); });
     return;
   }
@@ -120,6 +131,10 @@ void ForwardBackward::operator()(DatumBatch batch, graph::Context& context, Comp
   if (is_snapped) {
     student.snapshot(stop, Completion<std::shared_ptr<SamplingSession>>(
                                [step](Result<std::shared_ptr<SamplingSession>> s) { step->snapped(std::move(s)); }));
+  }
+  if (is_captured) {
+    student.capture_state(stop, Completion<std::shared_ptr<const TrainingState>>(
+                                    [step](Result<std::shared_ptr<const TrainingState>> s) { step->captured(std::move(s)); }));
   }
 }
 

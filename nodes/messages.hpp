@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -16,6 +17,7 @@
 #include "graph/base/clock.hpp"
 #include "ports/renderer/tools.hpp"
 #include "ports/sampling/sampling_client.hpp"
+#include "ports/training/training_client.hpp"
 #include "ports/types.hpp"
 
 namespace pipestill {
@@ -105,6 +107,13 @@ struct DatumBatch {
   std::chrono::nanoseconds teacher_latency{};
 };
 
+/// The student after a step, and what else a run needs that goes on from there.
+struct CapturedStudent {
+  std::shared_ptr<const TrainingState> state;
+  /// By version, the older ones that batches behind the step are sampled with.
+  std::map<std::uint64_t, std::shared_ptr<SamplingSession>> versions = {};
+};
+
 struct StepResult {
   Position at;
   std::vector<Row> rows = {};
@@ -119,6 +128,7 @@ struct StepResult {
   std::chrono::nanoseconds teacher_latency{};
   Clock::Time train_begin{}, train_end{};
   std::shared_ptr<SamplingSession> snapshot = nullptr;  ///< the student after this step, where an evaluation is due
+  std::shared_ptr<const CapturedStudent> captured = nullptr;  ///< where a checkpoint is due
 };
 
 }  // namespace pipestill

@@ -54,7 +54,7 @@ void require_model(std::vector<KeyInfo>& keys, std::string_view path, std::strin
 }
 
 std::size_t section_rank(const KeyInfo& key) {
-  constexpr std::array<std::string_view, 8> kOrder = {"", "dataset", "teacher", "student", "training", "engine", "evaluation", "telemetry"};
+  constexpr std::array<std::string_view, 9> kOrder = {"", "dataset", "teacher", "student", "training", "engine", "evaluation", "checkpoint", "telemetry"};
   const auto dot = key.name.find('.');
   const auto section = dot == std::string::npos ? std::string_view() : std::string_view(key.name).substr(0, dot);
   return static_cast<std::size_t>(std::ranges::find(kOrder, section) - kOrder.begin());
@@ -587,6 +587,9 @@ Result<Recipe> parse_recipe(std::string_view text, const std::string& name, cons
   recipe.training = read_training(values);
   recipe.engine = read_engine(values);
   if (resolved->contains("evaluation")) recipe.evaluation = read_evaluation(values);
+  recipe.checkpoint = {.every = values.get<std::uint64_t>("checkpoint.every"),
+                       .keep_last = values.get<std::size_t>("checkpoint.keep_last"),
+                       .keep_every = values.get<std::uint64_t>("checkpoint.keep_every")};
   recipe.telemetry = {.trace = values.get<bool>("telemetry.trace"), .log_every = values.get<std::uint64_t>("telemetry.log_every")};
   if (auto good = check_mix(recipe, name); !good) return fail(good.error());
   if (auto good = check_queues(recipe, name); !good) return fail(good.error());

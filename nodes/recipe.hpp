@@ -94,6 +94,11 @@ struct Recipe {
     int max_tokens = 256;
     std::optional<std::size_t> limit;  ///< rows; empty: all
   };
+  struct Checkpoint {
+    std::uint64_t every = 200;  ///< batches; 0: only where the run is cut
+    std::size_t keep_last = 3;
+    std::uint64_t keep_every = 0;  ///< 0: none
+  };
   struct TelemetryOptions {
     bool trace = false;
     std::uint64_t log_every = 100;  ///< batches between two lines of the log
@@ -108,6 +113,7 @@ struct Recipe {
   Training training;
   Engine engine;
   std::optional<Evaluation> evaluation;
+  Checkpoint checkpoint;
   TelemetryOptions telemetry;
 
   boost::json::object resolved;  ///< all keys with their values, as `recipe.json` of a run directory; relative paths as they were written

@@ -164,7 +164,7 @@ Result<void> CheckpointStore::write(const StudentCheckpoint& checkpoint, const f
   return write_file_atomically(into / kManifest, json::serialize(to_manifest(checkpoint.facts, *files)) + "\n");
 }
 
-Result<void> CheckpointStore::save(const StudentCheckpoint& checkpoint, const std::function<Result<void>()>& before_it_counts) {
+Result<void> CheckpointStore::save(const StudentCheckpoint& checkpoint) {
   const auto place = path_of(checkpoint.facts.step);
   const fs::path part = place.string() + std::string(kPart), removed = place.string() + std::string(kRemoved);
   std::error_code ignored;
@@ -175,9 +175,6 @@ Result<void> CheckpointStore::save(const StudentCheckpoint& checkpoint, const st
   clear_leftovers();
   if (auto made = make_directory(part); !made) return undo(std::move(made));
   if (auto written = write(checkpoint, part); !written) return undo(std::move(written));
-  if (before_it_counts) {
-    if (auto ready = before_it_counts(); !ready) return undo(std::move(ready));
-  }
   fault_point("checkpoint.before_rename");
   if (fs::exists(place, ignored)) {
     if (auto renamed = rename_durably(place, removed); !renamed) return undo(std::move(renamed));

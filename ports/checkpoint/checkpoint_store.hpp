@@ -54,10 +54,9 @@ class CheckpointStore {
   /// Makes the directory when the first checkpoint is saved.
   CheckpointStore(std::filesystem::path directory, CheckpointRetention retention) : directory_(std::move(directory)), retention_(retention) {}
 
-  /// Blocks as long as the disk takes. `before_it_counts` is called when all files are written, and before the checkpoint gets its name: an error of it,
-  /// as every error, leaves the store as it was. One of the same step is replaced; then those that retention does not keep are removed.
-  /// ErrorCode::backend_failed, naming the file.
-  [[nodiscard]] Result<void> save(const StudentCheckpoint& checkpoint, const std::function<Result<void>()>& before_it_counts = nullptr);
+  /// Blocks as long as the disk takes. One of the same step is replaced; then those that retention does not keep are removed.
+  /// ErrorCode::backend_failed, naming the file; the store is then as it was.
+  [[nodiscard]] Result<void> save(const StudentCheckpoint& checkpoint);
 
   /// Steps of the checkpoints there, ascending; whether they are whole is not looked at.
   [[nodiscard]] std::vector<std::uint64_t> steps() const;

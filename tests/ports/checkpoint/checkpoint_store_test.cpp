@@ -206,17 +206,3 @@ TEST_CASE("checkpoints: a disk that is full leaves the old one and says what it 
   REQUIRE(store.save(checkpoint_of(2)));
   CHECK(newest_in(store) == 2);
 }
-
-TEST_CASE("checkpoints: what is to be there first can refuse, and then nothing has changed") {
-  const TempDir dir;
-  CheckpointStore store(dir.path(), {});
-  REQUIRE(store.save(checkpoint_of(1)));
-  bool has_no_name_yet = false;
-  const auto saved = store.save(checkpoint_of(2), [&]() -> Result<void> {
-    has_no_name_yet = store.steps() == Steps{1};
-    return fail(ErrorCode::cancelled, "not now");
-  });
-  CHECK(has_no_name_yet);
-  CHECK(saved.error().message == "not now");
-  CHECK(newest_in(store) == 1);
-}
