@@ -6,7 +6,7 @@ namespace pipestill::app {
 
 enum ExitStatus : int {
   kDone = 0,
-  kDifferent = 1,      ///< diff found a difference
+  kDifferent = 1,      ///< diff or audit found a difference
   kInvalidInput = 2,   ///< the user's input is wrong
   kBackendFailed = 3,  ///< a teacher, a trainer or a store failed
   kInternal = 4,       ///< our own error

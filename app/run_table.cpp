@@ -52,6 +52,7 @@ std::string to_table(const RunSummary& summary) {
     }
   }
   if (summary.weights_digest) text += fmt::format("\n{:<20}{}\n", "weights_digest", *summary.weights_digest);
+  if (summary.ledger_digest) text += fmt::format("{:<20}{}\n", "ledger_digest", *summary.ledger_digest);
   return text;
 }
 

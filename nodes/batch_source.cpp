@@ -7,6 +7,7 @@
 #include "nodes/batch_bytes.hpp"
 #include "nodes/describe.hpp"
 #include "nodes/prompt.hpp"
+#include "ports/conversation_digest.hpp"
 #include "ports/dataset/conversation.hpp"
 #include "ports/dataset/seed_streams.hpp"
 
@@ -33,36 +34,37 @@ std::uint64_t BatchPlan::total_steps() const {
   return std::min(of_epochs, max_steps.value_or(kMost));
 }
 
-BatchSource::BatchSource(const Recipe& recipe, const BatchPlan& plan, std::vector<std::shared_ptr<DatasetStore>> datasets)
-    : recipe_(std::make_shared<const Recipe>(recipe)), plan_(plan), datasets_(std::move(datasets)), order_(recipe.seed, plan.datasets) {}
-
-Description BatchSource::describe() { return describe_batch_source(); }
-
-Result<Row> BatchSource::read_row(const RowPlace& place) {
-  auto record = datasets_[place.dataset]->row(place.index);
+Result<Row> read_row(const Recipe& recipe, DatasetStore& store, const RowPlace& place) {
+  auto record = store.row(place.index);
   if (!record) return fail(std::move(record.error()));
   Row row{.index = place.index,
           .dataset = place.dataset,
           .where = std::move(record->where),
-          .teacher = recipe_->teacher ? recipe_->teacher_of(place.dataset).teacher_model : "",
-          .renderer = recipe_->rendering_of(place.dataset).renderer};
-  auto conversation = recipe_->method == Method::supervised ? supervised_conversation(*record) : prompt_conversation(*record);
+          .teacher = recipe.teacher ? recipe.teacher_of(place.dataset).teacher_model : "",
+          .renderer = recipe.rendering_of(place.dataset).renderer};
+  auto conversation = recipe.method == Method::supervised ? supervised_conversation(*record) : prompt_conversation(*record);
   if (!conversation) return fail(at_row(row, std::move(conversation.error())));
   row.conversation = *std::move(conversation);
   auto tools = declared_tools(*record);
   if (!tools) return fail(at_row(row, std::move(tools.error())));
   row.tools = *std::move(tools);
-  if (recipe_->method != Method::supervised) {
-    row.seed = draw_seed(recipe_->seed, recipe_->method == Method::on_policy ? "student_sampling" : "teacher_sampling", place.dataset, place.epoch, place.index, 0);
+  row.content = conversation_digest(row.conversation, row.tools);
+  if (recipe.method != Method::supervised) {
+    row.seed = draw_seed(recipe.seed, recipe.method == Method::on_policy ? "student_sampling" : "teacher_sampling", place.dataset, place.epoch, place.index, 0);
   }
   return row;
 }
+
+BatchSource::BatchSource(const Recipe& recipe, const BatchPlan& plan, std::vector<std::shared_ptr<DatasetStore>> datasets)
+    : recipe_(std::make_shared<const Recipe>(recipe)), plan_(plan), datasets_(std::move(datasets)), order_(recipe.seed, plan.datasets) {}
+
+Description BatchSource::describe() { return describe_batch_source(); }
 
 Result<std::optional<PromptBatch>> BatchSource::operator()(graph::Context& context) {
   if (next_step_ == plan_.total_steps()) return std::nullopt;
   PromptBatch batch{.at = {next_step_ / plan_.batches_per_epoch, next_step_ % plan_.batches_per_epoch, next_step_}};
   for (const auto& place : order_.batch(next_step_)) {
-    auto row = read_row(place);
+    auto row = read_row(*recipe_, *datasets_[place.dataset], place);
     if (!row) {
       const bool is_bad_row = row.error().code == ErrorCode::invalid_input;
       if (!is_bad_row || recipe_->dataset_at(place.dataset).on_bad_row == BadRowPolicy::fail) return fail(std::move(row.error()));

@@ -29,6 +29,9 @@ struct BatchPlan {
   [[nodiscard]] std::uint64_t total_steps() const;
 };
 
+/// One row as the run's stages get it. A row that cannot be used is ErrorCode::invalid_input; the store's own errors keep their code.
+[[nodiscard]] Result<Row> read_row(const Recipe& recipe, DatasetStore& store, const RowPlace& place);
+
 /// A source (graph/stage.hpp). Which row comes when, and with which seed, depends on the recipe and the datasets' sizes alone.
 /// A row that cannot be used ends the run with an error that names it, or is skipped (dataset.on_bad_row): it travels on as dropped, with the
 /// reason. It keeps its place in its batch, and nobody takes it: so no other row changes its batch or its seed, an epoch keeps its batches, and the batch
@@ -42,8 +45,6 @@ class BatchSource {
   Result<std::optional<PromptBatch>> operator()(graph::Context& context);
 
  private:
-  [[nodiscard]] Result<Row> read_row(const RowPlace& place);
-
   std::shared_ptr<const Recipe> recipe_;
   BatchPlan plan_;
   std::vector<std::shared_ptr<DatasetStore>> datasets_;

@@ -18,6 +18,7 @@ void take_datum(DatumBatch& batch, Row row, std::optional<Datum> datum) {
     if (!row.dropped) row.dropped = DropReason::untrained;
     datum.reset();
   }
+  row.num_tokens = trained;
   batch.num_tokens += trained;
   batch.rows.push_back({std::move(row), std::move(datum)});
 }

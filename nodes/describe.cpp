@@ -311,7 +311,7 @@ Description describe_checkpoint() {
                     .minimum = 0}}};
 }
 
-Description describe_metrics_sink() { return {.name = "metrics_sink", .summary = "writes each batch's metrics and retires it"}; }
+Description describe_metrics_sink() { return {.name = "metrics_sink", .summary = "writes each batch into ledger and metrics, and retires it"}; }
 
 std::vector<Description> describe_stages(Method method) {
   std::vector<Description> stages;

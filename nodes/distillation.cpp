@@ -136,7 +136,7 @@ class FlowBuilder {
                              .overlap = parts_.overlap,
                              .telemetry = ports_.telemetry,
                              .clock = ports_.clock});
-    MetricsSink sink(ports_.telemetry, ports_.clock, parts_.totals, options_.on_step);
+    MetricsSink sink(ports_.telemetry, ports_.clock, parts_.totals, options_.on_step, ports_.ledger);
     auto training = std::move(flow)
                         .then("datum_builder", graph::any_order(engine_threads(recipe_)), DatumBuilder(std::move(of_datums)))
                         .then("forward_backward", graph::in_sequence(1), std::move(trainer), tag);
@@ -289,6 +289,7 @@ class Distillation {
     summary_.student = parts_.student->usage() - student_before;
     summary_.overlap_busy = parts_.overlap->busy();
     summary_.totals = *parts_.totals;
+    if (ports_.ledger) summary_.ledger_digest = to_hex(ports_.ledger->digest());
     summary_.stages = std::move(report.stages);
     summary_.status = report.status;
     summary_.failure = std::move(report.failure);

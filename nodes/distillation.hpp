@@ -12,6 +12,7 @@
 #include "nodes/messages.hpp"
 #include "nodes/recipe.hpp"
 #include "nodes/run_summary.hpp"
+#include "ports/checkpoint/ledger.hpp"
 #include "ports/dataset/dataset_options.hpp"
 #include "ports/dataset/dataset_store.hpp"
 #include "ports/renderer/renderer.hpp"
@@ -35,6 +36,7 @@ struct DistillationPorts {
   std::vector<std::shared_ptr<DatasetStore>> mixed = {};  ///< the others of a mix, as in Recipe::mixed
   std::vector<std::shared_ptr<SamplingClient>> more_teachers = {};       ///< the others of Recipe::teachers()
   std::vector<std::shared_ptr<const Renderer>> dataset_renderers = {};  ///< by dataset, for those with their own; null, or none there: `renderer`
+  std::shared_ptr<Ledger> ledger = nullptr;  ///< at the run's first step, and nobody else's meanwhile; null: none is kept
 };
 
 struct DistillationOptions {

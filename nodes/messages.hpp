@@ -17,6 +17,7 @@
 #include "graph/base/clock.hpp"
 #include "ports/renderer/tools.hpp"
 #include "ports/sampling/sampling_client.hpp"
+#include "ports/sha256.hpp"
 #include "ports/training/training_client.hpp"
 #include "ports/types.hpp"
 
@@ -66,6 +67,8 @@ struct Row {
   std::uint64_t seed = 0;                            ///< the only source of randomness of its sampled answer
   std::optional<DropReason> dropped = std::nullopt;  ///< empty: it is to train the student
   std::string why_bad = {};                          ///< of a row dropped as bad: in a sentence
+  std::optional<Sha256Digest> content = std::nullopt;  ///< conversation_digest() of what the dataset says; empty: it could not be read
+  std::uint64_t num_tokens = 0;                        ///< that it trains, once that is known
   bool operator==(const Row&) const = default;
 };
 

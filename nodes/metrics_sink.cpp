@@ -1,45 +1,23 @@
 #include "nodes/metrics_sink.hpp"
 
-#include <boost/json/object.hpp>
-#include <boost/json/value_from.hpp>
 #include <utility>
 
 #include "nodes/describe.hpp"
-#include "nodes/json_values.hpp"
+#include "nodes/ledger_columns.hpp"
 
 namespace pipestill {
-namespace {
-
-namespace json = boost::json;
-
-json::object columns(const StepResult& result, Clock::Time now) {
-  json::object dropped;
-  for (std::size_t i = 0; i < kDropReasonNames.size(); ++i) dropped[kDropReasonNames[i]] = result.dropped.by_reason[i];
-  return {{"epoch", result.at.epoch},
-          {"batch", result.at.batch},
-          {"distill_loss", or_null(result.distill_loss)},
-          {"num_prompts", result.rows.size()},
-          {"num_tokens", result.num_tokens},
-          {"dropped", std::move(dropped)},
-          {"learning_rate", result.learning_rate},
-          {"grad_norm", or_null(result.grad_norm)},
-          {"student_version", or_null(result.student_version)},
-          {"datum_digest", result.datum_digest},
-          {"observed",
-           {{"teacher_latency_ms", milliseconds(result.teacher_latency)},
-            {"forward_backward_ms", milliseconds(result.train_end - result.train_begin)},
-            {"time_s", static_cast<double>(now.count()) / 1e9}}}};
-}
-
-}  // namespace
-
 MetricsSink::MetricsSink(std::shared_ptr<Telemetry> telemetry, std::shared_ptr<Clock> clock, std::shared_ptr<RunTotals> totals,
-                         std::function<void(const StepResult&)> on_step)
-    : telemetry_(std::move(telemetry)), clock_(std::move(clock)), totals_(std::move(totals)), on_step_(std::move(on_step)) {}
+                         std::function<void(const StepResult&)> on_step, std::shared_ptr<Ledger> ledger)
+    : telemetry_(std::move(telemetry)), clock_(std::move(clock)), totals_(std::move(totals)), on_step_(std::move(on_step)), ledger_(std::move(ledger)) {}
 
 Description MetricsSink::describe() { return describe_metrics_sink(); }
 
-void MetricsSink::operator()(StepResult result, graph::Context&) const {
+Result<void> MetricsSink::operator()(StepResult result, graph::Context&) const {
+  const auto entry = ledger_entry(result);
+  const auto observed = ledger_observed(result, clock_->now());
+  if (ledger_) {  // first: what it refuses has not happened
+    if (auto appended = ledger_->append(entry, observed); !appended) return fail(std::move(appended.error()));
+  }
   ++totals_->steps;
   totals_->optim_steps += result.has_trained ? 1 : 0;
   totals_->num_prompts += result.rows.size();
@@ -49,11 +27,12 @@ void MetricsSink::operator()(StepResult result, graph::Context&) const {
     if (row.dropped != DropReason::bad) continue;
     telemetry_->event("pipestill.distillation.bad_row", {{"step", result.at.step}, {"dataset", row.dataset}, {"row", row.index}, {"reason", row.why_bad}});
   }
-  auto values = columns(result, clock_->now());
+  auto values = metrics_columns(entry, observed);
   telemetry_->metrics(result.at.step, values);
   values["step"] = result.at.step;
   telemetry_->event("pipestill.distillation.step", values);
   if (on_step_) on_step_(result);
+  return {};
 }
 
 }  // namespace pipestill

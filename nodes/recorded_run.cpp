@@ -103,10 +103,14 @@ Result<RunSummary> record_run(const Recipe& recipe, const RecordedRunOptions& op
   auto directory = RunDirectory::create(options.directory);
   if (!directory) return fail(std::move(directory.error()));
   const auto refuse = [&](Error error) {
+    ports->ledger.reset();  // before its file goes
     directory->discard();
     return fail(std::move(error));
   };
   if (auto written = directory->write_recipe(with_fingerprints(recipe.resolved, *plan)); !written) return refuse(std::move(written.error()));
+  auto ledger = Ledger::create(directory->ledger(), {.recipe_directory = std::filesystem::absolute(recipe.directory)});
+  if (!ledger) return refuse(std::move(ledger.error()));
+  ports->ledger = *std::move(ledger);
   auto files = RunFiles::open(*directory, clock, recipe.telemetry.trace, recipe.evaluation.has_value());
   if (!files) return refuse(std::move(files.error()));
 
@@ -121,14 +125,14 @@ Result<RunSummary> record_run(const Recipe& recipe, const RecordedRunOptions& op
   };
   auto summary = distil(recipe, *ports, distillation);
   if (never_began(summary)) return refuse(std::move(summary.failure->error));
-  if (auto closed = (*files)->close(); !closed && !summary.failure) {
+  const auto settle = [&summary](Result<void> done) {
+    if (done || summary.failure) return;
     summary.status = RunSummary::Status::failed;
-    summary.failure = RunSummary::Failure{"run_directory", std::nullopt, std::move(closed.error())};
-  }
-  if (auto written = directory->write_summary(summary.to_json()); !written && !summary.failure) {
-    summary.status = RunSummary::Status::failed;
-    summary.failure = RunSummary::Failure{"run_directory", std::nullopt, std::move(written.error())};
-  }
+    summary.failure = RunSummary::Failure{"run_directory", std::nullopt, std::move(done.error())};
+  };
+  settle((*files)->close());
+  settle(ports->ledger->close());
+  settle(directory->write_summary(summary.to_json()));
   return summary;
 }
 

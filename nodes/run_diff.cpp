@@ -2,7 +2,10 @@
 
 #include <boost/json/serialize.hpp>
 #include <fstream>
+#include <system_error>
+#include <utility>
 
+#include "ports/checkpoint/ledger.hpp"
 #include "ports/strict_json.hpp"
 #include "ports/text_file.hpp"
 
@@ -46,7 +49,7 @@ std::string text_of(const json::object& object, json::string_view key) {
   return value ? json::serialize(*value) : kNothing;
 }
 
-std::optional<RunDifference> first_difference(std::uint64_t step, const json::object& a, const json::object& b) {
+std::optional<RunDifference> difference_of(std::uint64_t step, const json::object& a, const json::object& b) {
   for (const auto& [key, value] : a) {
     if (const auto* other = b.if_contains(key); !other || *other != value) return RunDifference{step, std::string(key), json::serialize(value), text_of(b, key)};
   }
@@ -56,45 +59,107 @@ std::optional<RunDifference> first_difference(std::uint64_t step, const json::ob
   return std::nullopt;
 }
 
-Result<std::string> weights_digest(const fs::path& run) {
+Result<json::object> read_summary(const fs::path& run) {
   const auto path = run / "summary.json";
   auto text = read_text_file(path);
   if (!text) return fail(ErrorCode::invalid_input, "cannot read " + path.string() + ": the run has not ended, or this is no run directory");
   auto summary = parse_strict_json(*text, path.string());
   if (!summary) return fail(std::move(summary.error()));
-  const auto* object = summary->if_object();
+  auto* object = summary->if_object();
   if (!object) return fail(ErrorCode::invalid_input, path.string() + " is not a summary: it should hold one JSON object");
-  return text_of(*object, "weights_digest");
+  return std::move(*object);
 }
 
-}  // namespace
-
-Result<RunComparison> compare_runs(const fs::path& run_a, const fs::path& run_b) {
-  StepReader a(run_a), b(run_b);
-  for (const auto* reader : {&a, &b}) {
-    if (auto ok = reader->check(); !ok) return fail(std::move(ok.error()));
+/// The steps of a run, one after the other, as its ledger tells them: up to the cut, behind which there may be entries that only stand as
+/// expectations.
+class EntryReader {
+ public:
+  static Result<EntryReader> open(const fs::path& run, const json::object& summary) {
+    auto reader = LedgerReader::open(run / "run.sqlite");
+    if (!reader) return fail(std::move(reader.error()));
+    const auto* steps = summary.if_contains("steps");
+    json::error_code error;
+    const auto end = steps ? steps->to_number<std::uint64_t>(error) : 0;
+    if (!steps || error) return fail(ErrorCode::invalid_input, (run / "summary.json").string() + " has no number of steps");
+    return EntryReader(*std::move(reader), end);
   }
-  RunComparison comparison;
+  Result<std::optional<LedgerEntry>> next() {
+    auto record = reader_.next();
+    if (!record) return fail(std::move(record.error()));
+    if (!*record || (*record)->entry.step >= end_) return std::nullopt;
+    return std::move((*record)->entry);
+  }
+
+ private:
+  EntryReader(LedgerReader reader, std::uint64_t end) : reader_(std::move(reader)), end_(end) {}
+  LedgerReader reader_;
+  std::uint64_t end_;
+};
+
+std::optional<RunDifference> difference_of(std::uint64_t step, const LedgerEntry& a, const LedgerEntry& b) {
+  const auto found = first_difference(a, b);
+  return found ? std::optional(RunDifference{step, found->field, found->a, found->b}) : std::nullopt;
+}
+std::string step_of(const json::object& step) { return text_of(step, "step"); }
+std::string step_of(const LedgerEntry& entry) { return std::to_string(entry.step); }
+
+/// Both readers give one step after the other.
+template <class Reader>
+Result<void> compare_steps(Reader& a, Reader& b, RunComparison& comparison) {
   for (;; ++comparison.steps) {
     auto step_a = a.next();
     if (!step_a) return fail(std::move(step_a.error()));
     auto step_b = b.next();
     if (!step_b) return fail(std::move(step_b.error()));
-    if (!*step_a && !*step_b) break;
-    const auto text = [](const std::optional<json::object>& step) { return step ? text_of(*step, "step") : std::string(kNothing); };
+    if (!*step_a && !*step_b) return {};
+    const auto text = [](const auto& step) { return step ? step_of(*step) : std::string(kNothing); };
     if (!*step_a || !*step_b) {
       comparison.difference = RunDifference{comparison.steps, "step", text(*step_a), text(*step_b)};
-      return comparison;
+    } else {
+      comparison.difference = difference_of(comparison.steps, **step_a, **step_b);
     }
-    comparison.difference = first_difference(comparison.steps, **step_a, **step_b);
+    if (comparison.difference) return {};
+  }
+}
+
+Result<void> compare_ledgers(const fs::path& run_a, const fs::path& run_b, const json::object& summary_a, const json::object& summary_b, RunComparison& comparison) {
+  auto a = EntryReader::open(run_a, summary_a);
+  if (!a) return fail(std::move(a.error()));
+  auto b = EntryReader::open(run_b, summary_b);
+  if (!b) return fail(std::move(b.error()));
+  return compare_steps(*a, *b, comparison);
+}
+
+Result<void> compare_metrics(const fs::path& run_a, const fs::path& run_b, RunComparison& comparison) {
+  StepReader a(run_a), b(run_b);
+  for (const auto* reader : {&a, &b}) {
+    if (auto ok = reader->check(); !ok) return ok;
+  }
+  return compare_steps(a, b, comparison);
+}
+
+}  // namespace
+
+Result<RunComparison> compare_runs(const fs::path& run_a, const fs::path& run_b) {
+  std::error_code ignored;
+  const auto has_ledger = [&](const fs::path& run) { return fs::exists(run / "run.sqlite", ignored); };
+  const auto metrics_only = !has_ledger(run_a) || !has_ledger(run_b);
+  RunComparison comparison;
+  if (metrics_only) {
+    if (auto compared = compare_metrics(run_a, run_b, comparison); !compared) return fail(std::move(compared.error()));
     if (comparison.difference) return comparison;
   }
-  auto digest_a = weights_digest(run_a);
-  if (!digest_a) return fail(std::move(digest_a.error()));
-  auto digest_b = weights_digest(run_b);
-  if (!digest_b) return fail(std::move(digest_b.error()));
-  comparison.has_weights = *digest_a != "null";
-  if (*digest_a != *digest_b) comparison.difference = RunDifference{std::nullopt, "weights_digest", *digest_a, *digest_b};
+  const auto summary_a = read_summary(run_a);
+  if (!summary_a) return fail(summary_a.error());
+  const auto summary_b = read_summary(run_b);
+  if (!summary_b) return fail(summary_b.error());
+  if (!metrics_only) {
+    if (auto compared = compare_ledgers(run_a, run_b, *summary_a, *summary_b, comparison); !compared) return fail(std::move(compared.error()));
+    if (comparison.difference) return comparison;
+  }
+  const auto digest_a = text_of(*summary_a, "weights_digest"), digest_b = text_of(*summary_b, "weights_digest");
+  comparison.has_weights = digest_a != "null";
+  if (digest_a != digest_b) comparison.difference = RunDifference{std::nullopt, "weights_digest", digest_a, digest_b};
   return comparison;
 }
 

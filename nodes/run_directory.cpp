@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 namespace pipestill {
 namespace {
 
-constexpr std::array kFiles{"recipe.json", "metrics.jsonl", "evaluations.jsonl", "trace.json", "summary.json", "model"};
+constexpr std::array kFiles{"recipe.json", "run.sqlite", "run.sqlite-wal", "run.sqlite-shm", "metrics.jsonl", "evaluations.jsonl", "trace.json", "summary.json", "model"};
 
 }  // namespace
 

@@ -1,5 +1,5 @@
 #pragma once
-// The run directory: what a run leaves behind: recipe.json, metrics.jsonl, evaluations.jsonl, trace.json, model/, summary.json.
+// The run directory: what a run leaves behind: recipe.json, run.sqlite, metrics.jsonl, evaluations.jsonl, trace.json, model/, summary.json.
 #include <boost/json/object.hpp>
 #include <filesystem>
 
@@ -14,6 +14,7 @@ class RunDirectory {
   [[nodiscard]] static Result<RunDirectory> create(const std::filesystem::path& path);
 
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+  [[nodiscard]] std::filesystem::path ledger() const { return path_ / "run.sqlite"; }
   [[nodiscard]] std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
   [[nodiscard]] std::filesystem::path evaluations() const { return path_ / "evaluations.jsonl"; }
   [[nodiscard]] std::filesystem::path trace() const { return path_ / "trace.json"; }

@@ -121,6 +121,7 @@ json::object RunSummary::to_json() const {
           {"cpu_s", cpu_s},
           {"tokens_per_s", tokens_per_s()},
           {"weights_digest", or_null(weights_digest)},
+          {"ledger_digest", or_null(ledger_digest)},
           {"deterministic", nondeterminism.empty()},
           {"reasons", json::array(nondeterminism.begin(), nondeterminism.end())},
           {"eval", {{"before", json_of(eval_before)}, {"after", json_of(eval_after)}}},

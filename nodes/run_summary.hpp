@@ -23,6 +23,7 @@ struct RunSummary {
   double wall_s = 0;                                         ///< from the source's start to the end of the drain
   double cpu_s = 0;                                          ///< of the whole process, over the same time
   std::optional<std::string> weights_digest = std::nullopt;  ///< of the student at the end; empty if the run failed
+  std::optional<std::string> ledger_digest = std::nullopt;   ///< the cumulative one behind the last step; empty without a ledger, and of a run that never began
   std::map<std::string, std::string> identity = {};          ///< what equal bytes depend on beside the recipe: CPU, compiler, libraries, the datasets' fingerprints
   std::vector<std::string> nondeterminism = {};              ///< why another run may end in other bytes; empty: it will not
   std::optional<EvaluationResult> eval_before = std::nullopt, eval_after = std::nullopt;

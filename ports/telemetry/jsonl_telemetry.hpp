@@ -2,13 +2,17 @@
 // Metrics for a program that reads lines: metrics.jsonl.
 #include <memory>
 #include <mutex>
+#include <string>
 
 #include "ports/telemetry/output_file.hpp"
 #include "ports/telemetry/telemetry.hpp"
 
 namespace pipestill {
 
-/// One line a step, {"step":N, ...}, in the file before metrics() returns. A value that JSON cannot write (NaN, an infinity) is null.
+/// {"step":N, ...} and the end of the line. A value that JSON cannot write (NaN, an infinity) is null.
+[[nodiscard]] std::string metrics_line(std::uint64_t step, const boost::json::object& values);
+
+/// One metrics_line() a step, in the file before metrics() returns.
 /// Events and spans go nowhere.
 class JsonlTelemetry final : public Telemetry {
  public:

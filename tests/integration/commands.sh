@@ -8,7 +8,7 @@ write_simulated_recipe on_policy recipe.json
 make_example_data
 
 # Help and version
-for command in "" run check describe order render eval diff tokenize train-tokenizer; do
+for command in "" run check describe order render eval diff audit tokenize train-tokenizer; do
   expect_exit 0 "$pipestill" $command --help
   expect_text "$stdout" "Example: pipestill $command"
   [ ! -s "$stderr" ] || fail "pipestill $command --help prints to stderr"
@@ -102,7 +102,7 @@ cp "$stdout" printed.json
 expect_equal "the number of lines that run --json prints" 1 "$(wc -l <printed.json)"
 expect_json printed.json
 expect_run run finished 20
-expect_equal "the files of the run directory" "evaluations.jsonl metrics.jsonl model recipe.json summary.json trace.json" "$(echo $(ls run))"
+expect_equal "the files of the run directory" "evaluations.jsonl metrics.jsonl model recipe.json run.sqlite summary.json trace.json" "$(echo $(ls run))"
 if python3 -c '' 2>/dev/null; then
   python3 -c 'import json; assert json.load(open("printed.json")) == json.load(open("run/summary.json"))' || fail "run --json prints something else than summary.json"
 fi
@@ -115,6 +115,7 @@ for key in wall_s cpu_s tokens_per_s num_tokens num_prompts overlap.busy models.
   positive $key
 done
 [[ $(json_value $summary weights_digest) =~ ^[0-9a-f]{64}$ ]] || fail "weights_digest is no SHA-256: $(json_value $summary weights_digest)"
+[[ $(json_value $summary ledger_digest) =~ ^[0-9a-f]{64}$ ]] || fail "ledger_digest is no SHA-256: $(json_value $summary ledger_digest)"
 expect_equal deterministic true "$(json_value $summary deterministic)"
 expect_equal reasons "[]" "$(json_value $summary reasons)"
 expect_equal failure null "$(json_value $summary failure)"
@@ -185,6 +186,29 @@ cp "$stdout" diff.json
 expect_json diff.json
 expect_text diff.json '"identical":false'
 checked "diff --json"
+
+expect_clean run again zipped mixed mixed_again quiet
+expect_exit 0 "$pipestill" audit run --json
+cp "$stdout" audit.json
+expect_json audit.json
+expect_text audit.json '"clean":true,"faults":0,"steps":20,"ledger_digest":"'"$(json_value run/summary.json ledger_digest)"'"'
+cp -r run altered
+sed -i 's/"step":7,/"step":70,/' altered/metrics.jsonl
+expect_exit 1 "$pipestill" audit altered
+expect_text "$stdout" "FAULT  metrics"
+expect_text "$stdout" "step 7: metrics.jsonl says step 70, and the ledger 7"
+expect_exit 1 "$pipestill" audit altered --json
+cp "$stdout" audit.json
+expect_json audit.json
+expect_text audit.json '"clean":false,"faults":1,'
+mv rows.jsonl away.jsonl
+expect_exit 0 "$pipestill" audit run # rows.jsonl was copied beside its recipe.json
+expect_exit 1 "$pipestill" audit quiet
+expect_text "$stdout" "which rows are due cannot be checked: "
+expect_text "$stdout" "-      contents"
+mv away.jsonl rows.jsonl
+rm -r altered
+checked "audit finds runs clean, sees a changed file, and says what it could not check"
 
 # A student that starts as the teacher and learns next to nothing answers as well as the teacher.
 if [ "$with_torch" != OFF ]; then

@@ -59,6 +59,7 @@ refused nowhere.jsonl -- "${run[@]}" --set evaluation.path=nowhere.jsonl
 refused seed -- "${run[@]}" --seed -1
 refused engine.staleness off_policy -- "${run[@]}" --set engine.staleness=1
 refused nowhere/metrics.jsonl -- "$pipestill" diff nowhere nowhere
+refused nowhere "holds no run" -- "$pipestill" audit nowhere
 refused '"forward_sideways"' describe -- "$pipestill" describe forward_sideways
 if [ "$with_torch" != OFF ]; then refused nowhere -- "$pipestill" eval --model nowhere --data rows.jsonl; fi
 
@@ -105,7 +106,8 @@ done
 expect_exit 0 "$pipestill" run on_policy.json --set engine.staleness=2 --out whole
 expect_exit 1 "$pipestill" diff out whole
 expect_text "$stdout" "first difference at step 9: step"
-checked "the steps before a failure are those of a run that does not fail"
+expect_clean out whole
+checked "the steps before a failure are those of a run that does not fail, and so does audit find them"
 failed 3 forward_backward 3 3 "$pipestill" run recipe.json --set student.fail_at_step=3 --json
 expect_equal "the number of lines that a failed run --json prints" 1 "$(wc -l <"$stdout")"
 rm -rf out

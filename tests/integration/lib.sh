@@ -114,6 +114,15 @@ expect_run() {
   expect_equal "${1#"$scratch/"}: the number of lines of metrics.jsonl" "$steps" "$(wc -l <"$1/metrics.jsonl")"
 }
 
+# expect_clean RUN...: audit finds nothing
+expect_clean() {
+  local run
+  for run; do
+    expect_exit 0 "$pipestill" audit "$run"
+    grep -q '^clean: ' "$stdout" || fail "audit $(basename "$run") exits 0 and does not say clean"
+  done
+}
+
 digest_of() { json_value "$1/summary.json" weights_digest; }
 
 # expect_identical RUN_A RUN_B

@@ -33,6 +33,7 @@ expect_versions() {
 }
 
 all_digests=()
+all_ledgers=()
 for staleness in 0 1 2; do
   for seed in 1 2 3; do
     base=(--seed "$seed" --set "engine.staleness=$staleness")
@@ -53,21 +54,25 @@ for staleness in 0 1 2; do
       run=$(dirname "$summary")
       expect_equal "$run: status" finished "$(json_value "$summary" status)"
       expect_equal "$run: weights_digest" "$(digest_of $reference)" "$(digest_of "$run")"
+      expect_equal "$run: ledger_digest" "$(json_value $reference/summary.json ledger_digest)" "$(json_value "$summary" ledger_digest)"
       expect_identical "$reference" "$run"
       case $run in *--trace) expect_file "$run/trace.json" ;; *) expect_no_file "$run/trace.json" ;; esac
       runs=$((runs + 1))
     done
     expect_equal "the number of runs" 22 $runs
     expect_run "$reference" finished 20
+    expect_clean "$reference" "$here-depth8-2"
     expect_versions "$reference" $staleness
     expect_versions "$here-depth8-2" $staleness
     expect_equal "evaluations with every 0" 2 "$(wc -l <"$here-evaluated0/evaluations.jsonl")"
     expect_equal "evaluations with every 7" 4 "$(wc -l <"$here-evaluated7/evaluations.jsonl")"
     all_digests+=("$(digest_of "$reference")")
+    all_ledgers+=("$(json_value "$reference/summary.json" ledger_digest)")
     checked "staleness $staleness, seed $seed: $runs runs, one digest $(digest_of "$reference" | cut -c 1-16)"
   done
 done
 expect_equal "the number of digests over 3 seeds and 3 stalenesses" 9 "$(printf '%s\n' "${all_digests[@]}" | sort -u | wc -l)"
+expect_equal "the number of ledger digests" 9 "$(printf '%s\n' "${all_ledgers[@]}" | sort -u | wc -l)"
 checked "every seed and every staleness has a digest of its own"
 
 expect_exit 1 "$pipestill" diff s0-seed1-depth4-2 s0-seed2-depth4-2

@@ -38,6 +38,7 @@ expect_stopped_run() {
   expect_run "$run" stopped
   expect_file "$run/model"
   expect_identical "$run" "$run"
+  expect_clean "$run"
   expect_no_parts
 }
 
@@ -60,6 +61,19 @@ expect_exit 0 "$pipestill" run recipe.json --out longer "${patient[@]}" --set tr
 expect_exit 1 "$pipestill" diff graceful longer
 expect_text "$stdout" "first difference at step $steps: step"
 checked "a stopped run is the run that has as many steps"
+
+# What a killed run has written down stands, and is right as far as it goes.
+for steps in 1 3 6 10; do
+  start "killed-$steps" recipe.json "${patient[@]}" --depth 4
+  wait_for 20 has_steps $steps
+  kill -KILL "$pid"
+  wait "$pid" 2>/dev/null || true
+  expect_no_file "$run/summary.json"
+  expect_clean "$run"
+  recorded=$(sed -n 's/^clean: \([0-9]*\) steps.*/\1/p' "$stdout")
+  [ "$recorded" -ge $steps ] || fail "$run: the ledger has $recorded steps, and metrics.jsonl had $steps"
+done
+checked "SIGKILL: the ledger has every step that metrics.jsonl had, and audit finds it clean"
 
 # Beyond the grace the cut falls, and everything in flight is dropped.
 slow=(--depth 4 --set teacher.latency.distribution=fixed --set teacher.latency.mean_ms=60000)

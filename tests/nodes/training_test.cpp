@@ -192,10 +192,10 @@ TEST_CASE("metrics: determined columns, the observed apart, and totals add up") 
   Trainer t;
   auto first = t.train(build(sampled({"ab.", "c."}))).value();
   first.at = {};
-  sink(first, context);
+  REQUIRE(sink(first, context));
   StepResult empty{.at = {0, 1, 1}, .rows = {Row{.dropped = DropReason::empty}}};
   ++empty.dropped[DropReason::empty];
-  sink(empty, context);
+  REQUIRE(sink(empty, context));
 
   REQUIRE(telemetry->rows.size() == 2);
   CHECK(telemetry->rows[0].at("distill_loss").as_double() == 1.5);
