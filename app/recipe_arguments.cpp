@@ -2,8 +2,8 @@
 
 namespace pipestill::app {
 
-void RecipeArguments::add_to(CLI::App& command) {
-  command.add_option("RECIPE", recipe, "A recipe file")->required();
+void RecipeArguments::add_to(CLI::App& command, Need need) {
+  command.add_option("RECIPE", recipe, "A recipe file")->required(need == Need::required);
   command.add_option("--schedule", schedule, "sequential (one batch at a time) or pipelined; the result is the same")->check(CLI::IsMember({"sequential", "pipelined"}));
   command.add_option("--depth", depth, "Batches in flight (engine.depth)");
   command.add_option("--threads", threads, "Engine threads, 0 for one a core (engine.threads)");
@@ -12,7 +12,7 @@ void RecipeArguments::add_to(CLI::App& command) {
   command.add_flag("--trace", trace, "Write trace.json, to be opened at ui.perfetto.dev (telemetry.trace)");
 }
 
-Result<Recipe> RecipeArguments::read() const {
+Result<std::vector<Override>> RecipeArguments::overrides() const {
   if (schedule == "sequential" && depth && *depth != "1") {
     return fail(ErrorCode::invalid_input, "--schedule sequential has one batch in flight, and --depth " + *depth + " asks for another number: leave one of them out");
   }
@@ -28,7 +28,13 @@ Result<Recipe> RecipeArguments::read() const {
   if (threads) overrides.push_back({"engine.threads", *threads});
   if (seed) overrides.push_back({"seed", *seed});
   if (trace) overrides.push_back({"telemetry.trace", "true"});
-  return read_recipe(recipe, overrides);
+  return overrides;
+}
+
+Result<Recipe> RecipeArguments::read() const {
+  const auto changes = overrides();
+  if (!changes) return fail(changes.error());
+  return read_recipe(recipe, *changes);
 }
 
 }  // namespace pipestill::app

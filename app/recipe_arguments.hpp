@@ -15,8 +15,11 @@ struct RecipeArguments {
   std::vector<std::string> sets;
   bool trace = false;
 
-  void add_to(CLI::App& command);
+  enum class Need { required, optional };
+  void add_to(CLI::App& command, Need need = Need::required);
   [[nodiscard]] Result<Recipe> read() const;
+  /// What the flags change.
+  [[nodiscard]] Result<std::vector<Override>> overrides() const;
 };
 
 }  // namespace pipestill::app

@@ -4,6 +4,9 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include <spdlog/fmt/chrono.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
@@ -16,6 +19,7 @@
 #include "app/run_table.hpp"
 #include "app/signals.hpp"
 #include "nodes/recorded_run.hpp"
+#include "nodes/run_directory.hpp"
 #include "ports/telemetry/spdlog_telemetry.hpp"
 
 namespace pipestill::app {
@@ -26,6 +30,8 @@ constexpr std::uint64_t kMostSkipped = 5;  // bad rows that are told one by one
 struct RunArguments {
   RecipeArguments recipe;
   std::string out;
+  bool resume = false;
+  std::vector<std::string> allowed_changes;
   bool no_progress = false, json = false, verbose = false;
 };
 
@@ -41,11 +47,49 @@ std::shared_ptr<spdlog::logger> make_logger(bool is_verbose) {
   return logger;
 }
 
+/// What is to be done, as far as the arguments and the directory say.
+struct Task {
+  std::optional<RunDirectory> resumed = {};  ///< a run that has begun; empty: a new one
+  std::optional<boost::json::object> finished = {};  ///< its summary, if nothing is left to do
+  std::filesystem::path directory;
+  std::optional<Recipe> recipe = {};  ///< there unless the run has finished
+};
+
+Result<Task> find_task(const RunArguments& arguments) {
+  if (!arguments.resume && !arguments.allowed_changes.empty()) return fail(ErrorCode::invalid_input, "--allow-changed belongs to --resume: a new run has nothing to differ from");
+  if (arguments.resume && arguments.out.empty()) return fail(ErrorCode::invalid_input, "--resume needs --out: the directory of the run that is to go on");
+  Task task{.directory = arguments.out.empty() ? default_directory(arguments.recipe.recipe) : std::filesystem::path(arguments.out)};
+  // One that was killed before it had begun begins now, if the recipe is given again: the same command, whenever it ended.
+  const bool is_given = !arguments.recipe.recipe.empty();
+  if (arguments.resume && (RunDirectory::has_begun(task.directory) || !is_given)) {
+    auto opened = RunDirectory::open(task.directory);
+    if (!opened) return fail(std::move(opened.error()));
+    auto finished = opened->finished_summary();
+    if (!finished) return fail(std::move(finished.error()));
+    task.finished = *std::move(finished);
+    task.resumed = *std::move(opened);
+    if (task.finished) return task;
+  }
+  if (!is_given && !task.resumed) return fail(ErrorCode::invalid_input, "a recipe is missing; it may be left out with --resume --out DIR alone");
+  const auto overrides = arguments.recipe.overrides();
+  if (!overrides) return fail(overrides.error());
+  auto recipe = is_given ? arguments.recipe.read() : recorded_recipe(*task.resumed, *overrides, arguments.allowed_changes);
+  if (!recipe) return fail(std::move(recipe.error()));
+  task.recipe = *std::move(recipe);
+  return task;
+}
+
 int run_run(const RunArguments& arguments) {
   const SignalStops signals;  // before any other thread
-  const auto recipe = arguments.recipe.read();
-  if (!recipe) return report(recipe.error());
-  const auto directory = arguments.out.empty() ? default_directory(arguments.recipe.recipe) : std::filesystem::path(arguments.out);
+  auto task = find_task(arguments);
+  if (!task) return report(task.error());
+  if (task->finished) {
+    if (arguments.json) std::puts(boost::json::serialize(*task->finished).c_str());
+    else std::printf("%s has finished: there is nothing left to do\n", task->directory.c_str());
+    return kDone;
+  }
+  const auto& recipe = task->recipe;
+  const auto& directory = task->directory;
 
   const auto logger = make_logger(arguments.verbose);
   const auto monitor = std::make_shared<graph::Monitor>();
@@ -75,7 +119,8 @@ int run_run(const RunArguments& arguments) {
       if (progress.is_live()) return;
       for (const auto& [name, value] : record.result.metrics) logger->info("evaluation after {} steps: {} {:.1f} %", record.step, name, 100 * value);
     };
-    return record_run(*recipe, options);
+    options.on_notice = [&](const std::string& text) { progress.say(text); };
+    return task->resumed ? resume_run(*std::move(task->resumed), *recipe, arguments.allowed_changes, options) : record_run(*recipe, options);
   }();
   if (!summary) return report(summary.error());
 
@@ -96,13 +141,19 @@ int run_run(const RunArguments& arguments) {
 void add_run(CLI::App& program, Action& action) {
   const auto arguments = std::make_shared<RunArguments>();
   auto& command = *program.add_subcommand("run", "Distil as a recipe says, into a run directory");
-  arguments->recipe.add_to(command);
+  arguments->recipe.add_to(command, RecipeArguments::Need::optional);
   command.add_option("--out", arguments->out, "The run directory, new or empty (default: runs/<recipe>-<UTC time>)");
+  command.add_flag("--resume", arguments->resume, "Go on with the run in --out from its newest checkpoint, to the same bytes; RECIPE may be left out");
+  command.add_option("--allow-changed", arguments->allowed_changes, "With --resume: KEY may differ from when the run began (a recipe key, or one of identity.json); may be given more than once")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->take_all();
   command.add_flag("--no-progress", arguments->no_progress, "Plain lines instead of a live one");
   command.add_flag("--verbose", arguments->verbose, "Log every event");
   command.add_flag("--json", arguments->json, "Print the summary as one JSON object on stdout");
-  command.footer("Ctrl-C lets what is in flight finish (engine.stop_grace); a second one stops at once.\n"
-                 "Example: pipestill run examples/tasks/distill.json --seed 2 --set training.max_steps=100 --out runs/short");
+  command.footer("Ctrl-C lets what is in flight finish (engine.stop_grace); a second one stops at once. Whatever ended a run: --resume goes on.\n"
+                 "Example: pipestill run examples/tasks/distill.json --seed 2 --set training.max_steps=100 --out runs/short\n"
+                 "         pipestill run --resume --out runs/short");
   command.callback([arguments, &action] { action = [arguments] { return run_run(*arguments); }; });
 }
 

@@ -55,13 +55,13 @@ Result<Row> read_row(const Recipe& recipe, DatasetStore& store, const RowPlace& 
   return row;
 }
 
-BatchSource::BatchSource(const Recipe& recipe, const BatchPlan& plan, std::vector<std::shared_ptr<DatasetStore>> datasets)
-    : recipe_(std::make_shared<const Recipe>(recipe)), plan_(plan), datasets_(std::move(datasets)), order_(recipe.seed, plan.datasets) {}
+BatchSource::BatchSource(const Recipe& recipe, const BatchPlan& plan, std::vector<std::shared_ptr<DatasetStore>> datasets, std::uint64_t first)
+    : recipe_(std::make_shared<const Recipe>(recipe)), plan_(plan), datasets_(std::move(datasets)), order_(recipe.seed, plan.datasets), next_step_(first) {}
 
 Description BatchSource::describe() { return describe_batch_source(); }
 
 Result<std::optional<PromptBatch>> BatchSource::operator()(graph::Context& context) {
-  if (next_step_ == plan_.total_steps()) return std::nullopt;
+  if (next_step_ >= plan_.total_steps()) return std::nullopt;
   PromptBatch batch{.at = {next_step_ / plan_.batches_per_epoch, next_step_ % plan_.batches_per_epoch, next_step_}};
   for (const auto& place : order_.batch(next_step_)) {
     auto row = read_row(*recipe_, *datasets_[place.dataset], place);

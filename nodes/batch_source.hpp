@@ -38,8 +38,8 @@ struct BatchPlan {
 /// trains on one row less. A batch without any other row makes no optimizer step.
 class BatchSource {
  public:
-  /// `datasets` as in Recipe::datasets().
-  BatchSource(const Recipe& recipe, const BatchPlan& plan, std::vector<std::shared_ptr<DatasetStore>> datasets);
+  /// `datasets` as in Recipe::datasets(). The first batch is that of step `first`.
+  BatchSource(const Recipe& recipe, const BatchPlan& plan, std::vector<std::shared_ptr<DatasetStore>> datasets, std::uint64_t first = 0);
   static Description describe();
 
   Result<std::optional<PromptBatch>> operator()(graph::Context& context);
@@ -49,7 +49,7 @@ class BatchSource {
   BatchPlan plan_;
   std::vector<std::shared_ptr<DatasetStore>> datasets_;
   RowOrder order_;
-  std::uint64_t next_step_ = 0;
+  std::uint64_t next_step_;
 };
 
 }  // namespace pipestill

@@ -22,12 +22,18 @@ void CheckpointWriter::save(std::uint64_t step, std::shared_ptr<const CapturedSt
   if (has_to_wait && options_.telemetry) options_.telemetry->event("pipestill.distillation.checkpoint_wait", {{"step", step}});
 }
 
-void CheckpointWriter::recorded(std::uint64_t steps) {
+void CheckpointWriter::recorded(std::uint64_t steps, std::string ledger_digest) {
   {
     std::lock_guard lock(mutex_);
-    recorded_ = steps;
+    if (steps != awaited_) return;
+    digest_ = std::move(ledger_digest);
   }
   changed_.notify_all();
+}
+
+bool CheckpointWriter::has_taken(std::uint64_t step) const {
+  std::lock_guard lock(mutex_);
+  return awaited_ == step;
 }
 
 Result<void> CheckpointWriter::health() const {
@@ -57,6 +63,8 @@ void CheckpointWriter::work() {
       if (!offer_) return;
       offer = std::exchange(offer_, std::nullopt);
       is_writing_ = true;
+      awaited_ = offer->step;
+      digest_.reset();
       error = error_;
     }
     if (error) {
@@ -64,25 +72,26 @@ void CheckpointWriter::work() {
       continue;
     }
     offer->taken(std::monostate());
+    std::string digest;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return recorded_ >= offer->step || is_finishing_; });
-      if (recorded_ < offer->step) continue;
+      // One that is offered for an earlier step says that the run was cut between: this one's batches will not be recorded.
+      changed_.wait(lock, [&] { return digest_ || is_finishing_ || (offer_ && offer_->step < offer->step); });
+      if (!digest_) continue;
+      digest = *std::move(digest_);
     }
-    auto written = guarded("saving a checkpoint", [&] { return write(*offer); });
+    auto written = guarded("saving a checkpoint", [&] { return write(*offer, std::move(digest)); });
     if (written) continue;
     std::lock_guard lock(mutex_);
     error_ = std::move(written.error());
   }
 }
 
-Result<void> CheckpointWriter::write(const Offer& offer) {
+Result<void> CheckpointWriter::write(const Offer& offer, std::string ledger_digest) {
   const auto began = options_.clock ? options_.clock->now() : Clock::Time{};
-  StudentCheckpoint checkpoint{.facts = {.step = offer.step, .identity = options_.identity}, .student = offer.student->state, .versions = offer.student->versions};
-  if (options_.seal_ledger) {
-    auto digest = options_.seal_ledger(offer.step);
-    if (!digest) return fail(std::move(digest.error()));
-    checkpoint.facts.ledger_digest = *std::move(digest);
+  StudentCheckpoint checkpoint{.facts = {.step = offer.step, .ledger_digest = std::move(ledger_digest), .identity = options_.identity}, .student = offer.student->state, .versions = offer.student->versions};
+  if (options_.sync_ledger) {
+    if (auto synced = options_.sync_ledger(); !synced) return synced;
   }
   if (auto saved = options_.store.save(checkpoint); !saved) return saved;
   if (options_.telemetry && options_.clock) {

@@ -21,9 +21,8 @@ namespace pipestill {
 struct CheckpointWriterOptions {
   CheckpointStore store;
   std::map<std::string, std::string> identity = {};
-  /// Called on the writer's thread when all batches below `step` are recorded: makes them as durable as a checkpoint and says what they come to
-  /// (CheckpointFacts::ledger_digest). Null: there is no ledger.
-  std::function<Result<std::string>(std::uint64_t step)> seal_ledger = nullptr;
+  /// Called on the writer's thread when all batches before a checkpoint are recorded: makes them as durable as it. Null: there is no ledger.
+  std::function<Result<void>()> sync_ledger = nullptr;
   std::shared_ptr<Telemetry> telemetry = nullptr;
   std::shared_ptr<Clock> clock = nullptr;
 };
@@ -39,8 +38,10 @@ class CheckpointWriter {
   /// Takes the student that has met all batches below `step`, and calls `taken` then, on the writer's thread: when the one before is written. An error of
   /// that one is `taken`'s error. One call outstanding at most.
   void save(std::uint64_t step, std::shared_ptr<const CapturedStudent> student, Completion<std::monostate> taken);
-  /// All batches below `steps` have gone the whole way.
-  void recorded(std::uint64_t steps);
+  /// All batches below `steps` have gone the whole way; `ledger_digest` is what they come to (CheckpointFacts). One step after the other.
+  void recorded(std::uint64_t steps, std::string ledger_digest);
+  /// Whether the last student that was taken is that of this step.
+  [[nodiscard]] bool has_taken(std::uint64_t step) const;
   /// What went wrong so far.
   [[nodiscard]] Result<void> health() const;
   /// Waits for what was taken; what is not recorded by now never will be, and is forgotten. The first error.
@@ -54,13 +55,14 @@ class CheckpointWriter {
   };
 
   void work();
-  [[nodiscard]] Result<void> write(const Offer& offer);
+  [[nodiscard]] Result<void> write(const Offer& offer, std::string ledger_digest);
 
   CheckpointWriterOptions options_;  // of the writer's thread
   mutable std::mutex mutex_;         // guards what follows
   std::condition_variable changed_;
   std::optional<Offer> offer_;
-  std::uint64_t recorded_ = 0;
+  std::optional<std::uint64_t> awaited_;    // step of the last one taken, whose digest is wanted
+  std::optional<std::string> digest_;       // of the ledger at that step, once it is recorded
   bool is_writing_ = false, is_finishing_ = false;
   std::optional<Error> error_;
   std::thread thread_;  // last: it sees all others

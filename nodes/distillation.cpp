@@ -12,12 +12,15 @@
 #include "nodes/await.hpp"
 #include "nodes/batch_source.hpp"
 #include "nodes/capability_check.hpp"
+#include "nodes/checkpoint_writer.hpp"
+#include "nodes/checkpointing.hpp"
 #include "nodes/datum_builder.hpp"
 #include "nodes/forward_backward.hpp"
 #include "nodes/init_teacher.hpp"
 #include "nodes/metrics_sink.hpp"
 #include "nodes/model_path.hpp"
 #include "nodes/stage_trace.hpp"
+#include "nodes/student_history.hpp"
 #include "nodes/student_inference.hpp"
 #include "nodes/student_session.hpp"
 #include "nodes/teacher_inference.hpp"
@@ -38,7 +41,10 @@ struct FlowParts {
   BatchPlan plan = {};
   std::vector<std::shared_ptr<SamplingSession>> teachers = {};  // as in Recipe::teachers()
   std::shared_ptr<TrainingSession> student = nullptr;
-  std::shared_ptr<const StudentVersion> initial_student = nullptr;  // on_policy
+  std::uint64_t first = 0;                                                    // step
+  std::vector<std::shared_ptr<const StudentVersion>> initial_students = {};  // on_policy: one for each of the first s + 1 batches
+  std::shared_ptr<StudentHistory> history = nullptr;
+  std::shared_ptr<CheckpointWriter> checkpoints = nullptr;  // may be null
   std::shared_ptr<const Evaluator> evaluator = nullptr;
   std::shared_ptr<OverlapMeter> overlap = nullptr;
   std::shared_ptr<RunTotals> totals = nullptr;
@@ -84,12 +90,12 @@ class FlowBuilder {
       : recipe_(recipe), ports_(ports), options_(options), parts_(parts) {}
 
   graph::ClosedFlow build() const {
-    auto source = graph::from("batch_source", BatchSource(recipe_, parts_.plan, datasets_of(ports_)));
+    auto source = graph::from("batch_source", BatchSource(recipe_, parts_.plan, datasets_of(ports_), parts_.first));
     const auto any_batch = graph::any_order(recipe_.engine.depth);
     if (recipe_.method == Method::supervised) return train(std::move(source), graph::commits, std::nullopt);
     if (recipe_.method == Method::off_policy)
       return train(std::move(source).then("teacher_inference", any_batch, teacher()), graph::commits, std::nullopt);
-    const graph::Feedback<StudentVersion> feedback(parts_.initial_student, graph::Staleness{recipe_.engine.staleness});
+    const graph::Feedback<StudentVersion> feedback(parts_.initial_students, graph::Staleness{recipe_.engine.staleness});
     return train(std::move(source)
                      .then("student_inference", any_batch, student(feedback), graph::reads(feedback))
                      .then("teacher_inference", any_batch, teacher()),
@@ -133,17 +139,23 @@ class FlowBuilder {
                              .total_steps = parts_.plan.total_steps(),
                              .evaluation_every = parts_.evaluator ? evaluation_every : 0,
                              .feedback = std::move(feedback),
+                             .checkpoint_every = parts_.checkpoints ? recipe_.checkpoint.every : 0,
+                             .history = parts_.history,
                              .overlap = parts_.overlap,
                              .telemetry = ports_.telemetry,
                              .clock = ports_.clock});
-    MetricsSink sink(ports_.telemetry, ports_.clock, parts_.totals, options_.on_step, ports_.ledger);
+    MetricsSink sink(ports_.telemetry, ports_.clock, parts_.totals, options_.on_step, ports_.ledger, parts_.checkpoints);
     auto training = std::move(flow)
                         .then("datum_builder", graph::any_order(engine_threads(recipe_)), DatumBuilder(std::move(of_datums)))
                         .then("forward_backward", graph::in_sequence(1), std::move(trainer), tag);
-    if (evaluation_every == 0) return std::move(training).into("metrics_sink", std::move(sink));
-    return std::move(training)
-        .then("evaluation", graph::in_sequence(1), Evaluation(parts_.evaluator, options_.on_evaluation, parts_.cut, ports_.clock))
-        .into("metrics_sink", std::move(sink));
+    if (evaluation_every == 0) return finish(std::move(training), std::move(sink));
+    return finish(std::move(training).then("evaluation", graph::in_sequence(1), Evaluation(parts_.evaluator, options_.on_evaluation, parts_.cut, ports_.clock)), std::move(sink));
+  }
+
+  template <class FlowSoFar>
+  graph::ClosedFlow finish(FlowSoFar flow, MetricsSink sink) const {
+    if (!parts_.checkpoints || recipe_.checkpoint.every == 0) return std::move(flow).into("metrics_sink", std::move(sink));
+    return std::move(flow).then("checkpoint", graph::in_sequence(1), Checkpointing(parts_.checkpoints, ports_.clock)).into("metrics_sink", std::move(sink));
   }
 
   const Recipe& recipe_;
@@ -176,11 +188,18 @@ class Distillation {
 
   RunSummary run() {
     summary_.identity = machine_identity();
+    if (options_.resume) {
+      parts_.first = options_.resume->checkpoint.facts.step;
+      summary_.totals = options_.resume->totals;
+      summary_.tokens_before = summary_.totals.num_tokens;
+      summary_.resumed_at = parts_.first;
+    }
     graph::OpenSessions sessions(*ports_.clock, trace_.get());
     auto failure = prepare();
     if (!failure) failure = open(sessions);
     if (!failure) failure = run_between_evaluations();
     if (failure) settle(*std::move(failure));
+    if (auto unsaved = finish_checkpoints()) settle(*std::move(unsaved));
     if (student_ && student_->session() && summary_.status != Status::failed) {
       if (auto unsaved = save_weights()) settle(*std::move(unsaved));
     }
@@ -202,7 +221,8 @@ class Distillation {
     for (std::size_t i = 0; i < planned->datasets.size(); ++i) {
       summary_.identity["dataset" + (i == 0 ? "" : "." + std::to_string(i))] = planned->datasets[i].fingerprint;
     }
-    parts_.totals = std::make_shared<RunTotals>();
+    summary_.identity["tokenizer"] = ports_.tokenizer->fingerprint();
+    parts_.totals = std::make_shared<RunTotals>(summary_.totals);
     if (!recipe_.evaluation || !ports_.evaluation) return std::nullopt;
     auto evaluator = Evaluator::make(*ports_.evaluation, ports_.renderer, ports_.clock,
                                      {.metrics = recipe_.evaluation->metrics,
@@ -226,6 +246,18 @@ class Distillation {
     parts_.student = student_->session();
     for (const auto& teacher : parts_.teachers) summary_.identity.merge(teacher->identity());
     summary_.identity.merge(parts_.student->identity());
+    if (options_.check_identity) {
+      if (auto same = options_.check_identity(summary_.identity); !same) return Failure{"run", std::nullopt, std::move(same.error())};
+    }
+    if (options_.resume) {
+      auto loaded = await<std::monostate>(*ports_.clock, [&](auto done) { parts_.student->load_state(options_.resume->checkpoint.student, abort_.get_token(), std::move(done)); });
+      if (!loaded) return Failure{"init_student", std::nullopt, std::move(loaded.error())};
+    }
+    if (options_.checkpoints) {
+      CheckpointWriterOptions writer{.store = *options_.checkpoints, .identity = summary_.identity, .telemetry = ports_.telemetry, .clock = ports_.clock};
+      if (ports_.ledger) writer.sync_ledger = [ledger = ports_.ledger] { return ledger->sync(); };
+      parts_.checkpoints = std::make_shared<CheckpointWriter>(std::move(writer));
+    }
     parts_.overlap = std::make_shared<OverlapMeter>([clock = ports_.clock, teachers = parts_.teachers, student = parts_.student] {
       OverlapMeter::Reading reading{clock->now(), usage_of(teachers)};
       reading.models.push_back(student->usage());
@@ -248,10 +280,15 @@ class Distillation {
               {ErrorCode::invalid_input, "method: on_policy needs the log-probability of every sampled token, which student.client \"" +
                                              recipe_.student.client + "\" does not give; off_policy would do without"}};
         }
-        parts_.initial_student = std::make_shared<const StudentVersion>(StudentVersion{*snapshot});
+        if (auto missing = take_initial_students(*snapshot)) return missing;
       }
-      if (auto failure = evaluate(EvaluationRecord::When::before, *std::move(snapshot), summary_.eval_before)) return failure;
+      if (!options_.resume) {
+        if (auto failure = evaluate(EvaluationRecord::When::before, *std::move(snapshot), summary_.eval_before)) return failure;
+      }
     }
+    StudentHistory::Versions versions;
+    for (std::size_t i = 0; i < parts_.initial_students.size(); ++i) versions.emplace(version_of(parts_.first + i), parts_.initial_students[i]->sampler);
+    parts_.history = std::make_shared<StudentHistory>(recipe_.engine.staleness, parts_.first, std::move(versions));
     std::vector<SamplingCapabilities> teachers;
     for (const auto& teacher : parts_.teachers) teachers.push_back(teacher->capabilities());
     summary_.nondeterminism = nondeterminism(recipe_.method, teachers, parts_.student->capabilities(), snapshot_capabilities);
@@ -262,14 +299,45 @@ class Distillation {
     return evaluate(EvaluationRecord::When::after, *std::move(snapshot), summary_.eval_after);
   }
 
+  /// That the batch is sampled with.
+  [[nodiscard]] std::uint64_t version_of(std::uint64_t step) const { return step > recipe_.engine.staleness ? step - recipe_.engine.staleness : 0; }
+
+  /// `current` is version `first`; those before it lie beside the checkpoint.
+  std::optional<Failure> take_initial_students(const std::shared_ptr<SamplingSession>& current) {
+    std::map<std::uint64_t, std::shared_ptr<const StudentVersion>> loaded{{parts_.first, std::make_shared<const StudentVersion>(StudentVersion{current})}};
+    for (std::uint64_t step = parts_.first; step <= parts_.first + recipe_.engine.staleness; ++step) {
+      const auto version = version_of(step);
+      auto& student = loaded[version];
+      if (!student) {
+        auto sampler = load_version(version);
+        if (!sampler) return Failure{"init_student", std::nullopt, std::move(sampler.error())};
+        student = std::make_shared<const StudentVersion>(StudentVersion{*std::move(sampler)});
+      }
+      parts_.initial_students.push_back(student);
+    }
+    return std::nullopt;
+  }
+
+  Result<std::shared_ptr<SamplingSession>> load_version(std::uint64_t version) {
+    const auto& saved = options_.resume->checkpoint;
+    const auto found = saved.versions.find(version);
+    if (found == saved.versions.end()) {
+      return fail(ErrorCode::invalid_input, "the checkpoint " + saved.student.parent_path().string() + " does not hold the student after " + std::to_string(version) +
+                                                " batches, which engine.staleness " + std::to_string(recipe_.engine.staleness) + " needs to go on from there");
+    }
+    return await<std::shared_ptr<SamplingSession>>(*ports_.clock,
+                                                   [&](auto done) { parts_.student->load_snapshot(found->second, abort_.get_token(), std::move(done)); });
+  }
+
   void run_flow() {
     parts_.cut = cut_.get_token();
     auto flow = FlowBuilder(recipe_, ports_, options_, parts_).build();
-    parts_.initial_student.reset();  // the flow's own now: a snapshot lives no longer than somebody reads it
+    parts_.initial_students.clear();  // the flow's own now: a snapshot lives no longer than somebody reads it
     const auto teachers_before = usage_of(parts_.teachers);
     const auto student_before = parts_.student->usage();
     const double cpu_before = process_cpu_seconds();
-    auto report = graph::run(std::move(flow), {.depth = recipe_.engine.depth,
+    auto report = graph::run(std::move(flow), {.first = {parts_.first},
+                                               .depth = recipe_.engine.depth,
                                                .threads = recipe_.engine.threads,
                                                .executor = options_.executor,
                                                .stop = options_.stop,
@@ -293,6 +361,32 @@ class Distillation {
     summary_.stages = std::move(report.stages);
     summary_.status = report.status;
     summary_.failure = std::move(report.failure);
+    if (report.status != Status::finished) cut_at_ = report.cut.value;
+  }
+
+  /// Waits for the checkpoint that is being written. A run that was cut leaves one more, if the student is that of the cut: a stage behind training may
+  /// fail when the student has met more batches, and those can no longer be taken from it.
+  std::optional<Failure> finish_checkpoints() {
+    if (!parts_.checkpoints) return std::nullopt;
+    auto done = cut_at_ && *cut_at_ > parts_.first && parts_.history->batches_met() == *cut_at_ ? save_cut(*cut_at_) : Result<void>();
+    if (auto finished = parts_.checkpoints->finish(); done && !finished) done = std::move(finished);
+    if (done) return std::nullopt;
+    Failure failure{"checkpoint", std::nullopt, std::move(done.error())};
+    if (!summary_.failure) return failure;
+    summary_.close_failures.push_back(std::move(failure));  // the first failure stays the run's
+    return std::nullopt;
+  }
+
+  /// A stop does not reach this: it is what a stop is for.
+  Result<void> save_cut(std::uint64_t step) {
+    if (parts_.checkpoints->has_taken(step)) return {};
+    auto state = await<std::shared_ptr<const TrainingState>>(*ports_.clock, [&](auto done) { parts_.student->capture_state({}, std::move(done)); });
+    if (!state) return fail(std::move(state.error()));
+    const auto student = std::make_shared<const CapturedStudent>(CapturedStudent{*std::move(state), parts_.history->older_than(step)});
+    auto taken = await<std::monostate>(*ports_.clock, [&](auto done) { parts_.checkpoints->save(step, student, std::move(done)); });
+    if (!taken) return fail(std::move(taken.error()));
+    parts_.checkpoints->recorded(step, summary_.ledger_digest.value_or(""));
+    return {};
   }
 
   void report_stall(const graph::Stall& stall) {
@@ -357,6 +451,7 @@ class Distillation {
   std::unique_ptr<StageTrace> trace_;
   std::shared_ptr<StudentSession> student_;
   FlowParts parts_;
+  std::optional<std::uint64_t> cut_at_;  // empty: it was not
   RunSummary summary_;
 };
 

@@ -2,7 +2,9 @@
 // distil(): a recipe and its ports, from the first batch to the student's final weights.
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -12,6 +14,8 @@
 #include "nodes/messages.hpp"
 #include "nodes/recipe.hpp"
 #include "nodes/run_summary.hpp"
+#include "nodes/run_totals.hpp"
+#include "ports/checkpoint/checkpoint_store.hpp"
 #include "ports/checkpoint/ledger.hpp"
 #include "ports/dataset/dataset_options.hpp"
 #include "ports/dataset/dataset_store.hpp"
@@ -39,6 +43,12 @@ struct DistillationPorts {
   std::shared_ptr<Ledger> ledger = nullptr;  ///< at the run's first step, and nobody else's meanwhile; null: none is kept
 };
 
+/// Where a run goes on that was cut before.
+struct ResumePoint {
+  SavedCheckpoint checkpoint;
+  RunTotals totals = {};  ///< of the batches before it
+};
+
 struct DistillationOptions {
   std::stop_token stop = {};      ///< a request closes the source; batches in flight get engine.stop_grace to finish
   std::stop_token stop_now = {};  ///< a request makes the cut at once
@@ -47,6 +57,10 @@ struct DistillationOptions {
   std::function<void(const StepResult&)> on_step = nullptr;  ///< in the batches' order, one at a time, on a thread of the engine
   std::function<void(const EvaluationRecord&)> on_evaluation = nullptr;  ///< one at a time, from any thread
   std::function<void(const graph::Stall&)> on_stall = nullptr;           ///< nothing has moved for a minute, two, four, ...; from any thread. Null: nobody watches
+  std::optional<CheckpointStore> checkpoints = std::nullopt;  ///< where the student is saved every checkpoint.every batches, and where the run is cut; empty: nowhere
+  std::optional<ResumePoint> resume = std::nullopt;           ///< empty: the run begins at its first batch
+  /// Called when all models are open, before anything is computed: what equal bytes depend on, by name. An error ends the run.
+  std::function<Result<void>(const std::map<std::string, std::string>&)> check_identity = nullptr;
   std::filesystem::path model_directory = {};                            ///< where the final weights and the tokenizer go; empty: nowhere
 };
 
@@ -54,7 +68,9 @@ struct DistillationOptions {
 /// a port does. In this order: the recipe is checked against what the models can do; teacher and student are opened; the student is
 /// evaluated; the flow runs; the student is evaluated again; its weights are digested and written; student and teacher are closed, whatever
 /// happened after their opening. A run that was stopped is not evaluated again, but keeps its weights: those of the batches before the cut.
-/// One that failed writes nothing.
+/// One that failed writes no model. Where there are checkpoints, a run that is cut, by a stop or a failure, leaves one whose step is the cut, unless the student
+/// has met more batches by then (a stage behind training failed); the one before is then the last.
+/// A run that goes on at a ResumePoint loads the student from there, is not evaluated before, and does otherwise what the whole run would have done from there.
 [[nodiscard]] RunSummary distil(const Recipe& recipe, const DistillationPorts& ports, const DistillationOptions& options = {});
 
 /// The adapters that the recipe names. Opens files, but no model. `clock` and `telemetry` are passed on as they are. A large dataset that is

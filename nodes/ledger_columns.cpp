@@ -57,6 +57,22 @@ boost::json::object metrics_columns(const LedgerEntry& entry, const LedgerObserv
             {"time_s", static_cast<double>(observed.time.count()) / 1e9}}}};
 }
 
+Result<RunTotals> recorded_totals(Ledger& ledger) {
+  RunTotals totals;
+  for (; totals.steps < ledger.next_step(); ++totals.steps) {
+    const auto record = ledger.read(totals.steps);
+    if (!record) return fail(record.error());
+    const auto& rows = record->entry.rows;
+    totals.optim_steps += std::ranges::find(rows, kTrained, &LedgerRow::outcome) != rows.end() ? 1 : 0;
+    totals.num_prompts += rows.size();
+    totals.num_tokens += record->entry.num_tokens;
+    for (std::size_t i = 0; i < kDropReasonNames.size(); ++i) {
+      totals.dropped.by_reason[i] += static_cast<std::uint64_t>(std::ranges::count(rows, kDropReasonNames[i], &LedgerRow::outcome));
+    }
+  }
+  return totals;
+}
+
 Result<void> rewrite_metrics(Ledger& ledger, const std::filesystem::path& metrics) {
   auto aside = metrics;
   aside += ".part";

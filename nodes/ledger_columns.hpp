@@ -6,6 +6,7 @@
 #include "graph/base/clock.hpp"
 #include "graph/base/error.hpp"
 #include "nodes/messages.hpp"
+#include "nodes/run_totals.hpp"
 #include "ports/checkpoint/ledger.hpp"
 
 namespace pipestill {
@@ -19,6 +20,9 @@ inline constexpr std::string_view kTrained = "trained";
 /// A line of metrics.jsonl but for its step: the determined columns, and apart from them, in the object `observed`, the times. `distill_loss` and
 /// `grad_norm` are null where nothing was trained.
 [[nodiscard]] boost::json::object metrics_columns(const LedgerEntry& entry, const LedgerObserved& observed);
+
+/// The sums over the ledger's entries before next_step().
+[[nodiscard]] Result<RunTotals> recorded_totals(Ledger& ledger);
 
 /// Makes metrics.jsonl again: the lines of the ledger's entries before next_step(), as they were written. Aside, and then in place of what is there.
 [[nodiscard]] Result<void> rewrite_metrics(Ledger& ledger, const std::filesystem::path& metrics);

@@ -7,16 +7,19 @@
 
 namespace pipestill {
 MetricsSink::MetricsSink(std::shared_ptr<Telemetry> telemetry, std::shared_ptr<Clock> clock, std::shared_ptr<RunTotals> totals,
-                         std::function<void(const StepResult&)> on_step, std::shared_ptr<Ledger> ledger)
-    : telemetry_(std::move(telemetry)), clock_(std::move(clock)), totals_(std::move(totals)), on_step_(std::move(on_step)), ledger_(std::move(ledger)) {}
+                         std::function<void(const StepResult&)> on_step, std::shared_ptr<Ledger> ledger, std::shared_ptr<CheckpointWriter> checkpoints)
+    : telemetry_(std::move(telemetry)), clock_(std::move(clock)), totals_(std::move(totals)), on_step_(std::move(on_step)), ledger_(std::move(ledger)), checkpoints_(std::move(checkpoints)) {}
 
 Description MetricsSink::describe() { return describe_metrics_sink(); }
 
 Result<void> MetricsSink::operator()(StepResult result, graph::Context&) const {
   const auto entry = ledger_entry(result);
   const auto observed = ledger_observed(result, clock_->now());
+  std::string digest;
   if (ledger_) {  // first: what it refuses has not happened
-    if (auto appended = ledger_->append(entry, observed); !appended) return fail(std::move(appended.error()));
+    const auto appended = ledger_->append(entry, observed);
+    if (!appended) return fail(appended.error());
+    digest = to_hex(*appended);
   }
   ++totals_->steps;
   totals_->optim_steps += result.has_trained ? 1 : 0;
@@ -32,6 +35,7 @@ Result<void> MetricsSink::operator()(StepResult result, graph::Context&) const {
   values["step"] = result.at.step;
   telemetry_->event("pipestill.distillation.step", values);
   if (on_step_) on_step_(result);
+  if (checkpoints_) checkpoints_->recorded(result.at.step + 1, std::move(digest));
   return {};
 }
 

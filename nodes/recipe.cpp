@@ -406,18 +406,18 @@ bool is_outside_identity(std::string_view path, const json::value& value) {
 }
 
 /// `number` tells the sections of a list apart.
-void collect_identity(const json::object& object, const std::string& prefix, const std::string& number, std::vector<std::string>& lines) {
+void collect_identity(const json::object& object, const std::string& prefix, const std::string& number, std::map<std::string, std::string>& keys) {
   constexpr std::string_view kDataset = "dataset.";
   for (const auto& member : object) {
     const auto path = prefix + std::string(member.key());
     const bool is_teachers = path.starts_with("dataset.teacher.");  // of one dataset of a mix
     if (member.value().is_object()) {
-      collect_identity(member.value().get_object(), path + ".", number, lines);
+      collect_identity(member.value().get_object(), path + ".", number, keys);
     } else if (path == "dataset" && member.value().is_array()) {
       const auto& mix = member.value().get_array();
-      for (std::size_t i = 0; i < mix.size(); ++i) collect_identity(mix[i].get_object(), path + ".", "[" + std::to_string(i) + "]", lines);
+      for (std::size_t i = 0; i < mix.size(); ++i) collect_identity(mix[i].get_object(), path + ".", "[" + std::to_string(i) + "]", keys);
     } else if (!is_outside_identity(is_teachers ? std::string_view(path).substr(kDataset.size()) : path, member.value())) {
-      lines.push_back(path + number + "=" + json::serialize(member.value()) + "\n");
+      keys.emplace(path + number, json::serialize(member.value()));
     }
   }
 }
@@ -462,12 +462,15 @@ Recipe::Teachers Recipe::teachers() const {
   return teachers;
 }
 
+std::map<std::string, std::string> Recipe::identity_keys() const {
+  std::map<std::string, std::string> keys;  // sorted, so that the order of descriptions does not count
+  collect_identity(resolved, "", "", keys);
+  return keys;
+}
+
 std::string Recipe::identity() const {
-  std::vector<std::string> lines;
-  collect_identity(resolved, "", "", lines);
-  std::ranges::sort(lines);  // so that the order of descriptions does not count
   std::string text;
-  for (const auto& line : lines) text += line;
+  for (const auto& [key, value] : identity_keys()) text += key + "=" + value + "\n";
   return sha256_hex(text);
 }
 

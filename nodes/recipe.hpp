@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -135,6 +136,8 @@ struct Recipe {
   /// teacher.teacher_model, teacher.teacher_checkpoint_path, student.model, and student.tokenizer unless it names a built-in one) and dataset.fingerprint: what
   /// lies there is told apart by its content, not its place.
   [[nodiscard]] std::string identity() const;
+  /// What identity() is made of: keys, each with its value as JSON. Of a mix, the number of the dataset stands behind the key: dataset.shuffle[1].
+  [[nodiscard]] std::map<std::string, std::string> identity_keys() const;
 };
 
 /// `--set key.path=value`: value is JSON where it parses as (strict) JSON, else a string. A whole number of more than 64 bits is a string

@@ -1,15 +1,26 @@
 #include "nodes/recorded_run.hpp"
 
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <mutex>
+#include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "nodes/ledger_columns.hpp"
 #include "nodes/run_directory.hpp"
+#include "nodes/run_identity.hpp"
+#include "ports/durable_file.hpp"
+#include "ports/fault_point.hpp"
+#include "ports/strict_json.hpp"
 #include "ports/telemetry/chrome_trace.hpp"
 #include "ports/telemetry/jsonl_telemetry.hpp"
 #include "ports/telemetry/output_file.hpp"
 #include "ports/telemetry/telemetry_fanout.hpp"
+#include "ports/text_file.hpp"
 
 namespace json = boost::json;
 
@@ -25,11 +36,61 @@ const char* name_of(EvaluationRecord::When when) {
   return "?";
 }
 
+std::optional<EvaluationRecord::When> when_of(std::string_view name) {
+  for (const auto when : {EvaluationRecord::When::before, EvaluationRecord::When::during, EvaluationRecord::When::after}) {
+    if (name == name_of(when)) return when;
+  }
+  return std::nullopt;
+}
+
+std::string line_of(const EvaluationRecord& record) {
+  json::object line{{"when", name_of(record.when)}, {"step", record.step}, {"rows", record.result.rows}};
+  for (const auto& [name, value] : record.result.metrics) line[name] = value;
+  return json::serialize(line) + "\n";
+}
+
+/// Empty: no line of ours, or half of one.
+std::optional<EvaluationRecord> record_of(std::string_view line) {
+  const auto parsed = parse_strict_json(line, "evaluations.jsonl");
+  const auto* object = parsed ? parsed->if_object() : nullptr;
+  const auto* when = object ? object->if_contains("when") : nullptr;
+  const auto named = when && when->is_string() ? when_of(std::string_view(when->get_string())) : std::nullopt;
+  if (!named) return std::nullopt;
+  EvaluationRecord record{.when = *named, .step = 0, .result = {}};
+  for (const auto& [name, value] : *object) {
+    if (!value.is_number()) continue;
+    if (name == "step") record.step = value.to_number<std::uint64_t>();
+    else if (name == "rows") record.result.rows = value.to_number<std::uint64_t>();
+    else record.result.metrics[std::string(name)] = value.to_number<double>();
+  }
+  return record;
+}
+
+/// Keeps what was measured of the student before it met the batches from `cursor` on; that is returned.
+Result<std::vector<EvaluationRecord>> cut_evaluations(const std::filesystem::path& file, std::uint64_t cursor) {
+  std::vector<EvaluationRecord> kept;
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored)) return kept;
+  const auto text = read_text_file(file);
+  if (!text) return fail(text.error());
+  std::string lines;
+  for (std::size_t begin = 0; begin < text->size();) {
+    const auto end = std::min(text->find('\n', begin), text->size());
+    auto record = record_of(std::string_view(*text).substr(begin, end - begin));
+    begin = end + 1;
+    if (!record || record->step > cursor || record->when == EvaluationRecord::When::after) continue;
+    lines += line_of(*record);
+    kept.push_back(*std::move(record));
+  }
+  if (auto written = write_file_atomically(file, lines); !written) return fail(std::move(written.error()));
+  return kept;
+}
+
 /// The files that grow during the run.
 class RunFiles {
  public:
-  static Result<std::unique_ptr<RunFiles>> open(const RunDirectory& directory, const std::shared_ptr<Clock>& clock, bool has_trace, bool has_evaluations) {
-    auto metrics = JsonlTelemetry::open(directory.metrics(), OutputFile::Mode::truncate);
+  static Result<std::unique_ptr<RunFiles>> open(const RunDirectory& directory, const std::shared_ptr<Clock>& clock, OutputFile::Mode mode, bool has_trace, bool has_evaluations) {
+    auto metrics = JsonlTelemetry::open(directory.metrics(), mode);
     if (!metrics) return fail(std::move(metrics.error()));
     auto files = std::unique_ptr<RunFiles>(new RunFiles(*std::move(metrics)));
     if (has_trace) {
@@ -38,7 +99,7 @@ class RunFiles {
       files->trace_ = *std::move(trace);
     }
     if (has_evaluations) {
-      auto evaluations = OutputFile::open(directory.evaluations(), OutputFile::Mode::truncate);
+      auto evaluations = OutputFile::open(directory.evaluations(), mode);
       if (!evaluations) return fail(std::move(evaluations.error()));
       files->evaluations_.emplace(*std::move(evaluations));
     }
@@ -51,10 +112,8 @@ class RunFiles {
     return sinks;
   }
   void write(const EvaluationRecord& record) {
-    json::object line{{"when", name_of(record.when)}, {"step", record.step}, {"rows", record.result.rows}};
-    for (const auto& [name, value] : record.result.metrics) line[name] = value;
     std::lock_guard lock(mutex_);
-    if (evaluations_) evaluations_->write(json::serialize(line) + "\n");
+    if (evaluations_) evaluations_->write(line_of(record));
   }
   [[nodiscard]] Result<void> close() {
     auto result = metrics_->close();
@@ -86,54 +145,214 @@ json::object with_fingerprints(json::object resolved, const RunPlan& plan) {
   return resolved;
 }
 
-bool never_began(const RunSummary& summary) {
-  return summary.failure && summary.failure->error.code == ErrorCode::invalid_input && summary.totals.steps == 0;
+/// Whether the data is still that of the run is then a matter of identity.json.
+void forget_fingerprints(json::value& recipe) {
+  auto* section = recipe.is_object() ? recipe.get_object().if_contains("dataset") : nullptr;
+  if (section && section->is_object()) section->get_object()["fingerprint"] = nullptr;
+  if (!section || !section->is_array()) return;
+  for (auto& one : section->get_array()) {
+    if (one.is_object()) one.get_object()["fingerprint"] = nullptr;
+  }
 }
+
+bool never_began(const RunSummary& summary, std::uint64_t first) {
+  return summary.failure && summary.failure->error.code == ErrorCode::invalid_input && summary.totals.steps == first;
+}
+
+/// One process's part of a run: its ports, its directory, and what it writes there.
+class Recording {
+ public:
+  Recording(const Recipe& recipe, const RecordedRunOptions& options) : recipe_(recipe), options_(options), clock_(options.clock ? options.clock : std::make_shared<SystemClock>()) {}
+
+  Result<void> prepare() {
+    auto ports = make_ports(recipe_, clock_, nullptr, options_.on_dataset_progress);
+    if (!ports) return fail(std::move(ports.error()));
+    ports_ = *std::move(ports);
+    auto plan = plan_run(recipe_, ports_);
+    if (!plan) return fail(std::move(plan.error()));
+    plan_ = *std::move(plan);
+    if (options_.on_plan) options_.on_plan(plan_);
+    return {};
+  }
+
+  Result<void> begin(const RunDirectory& directory) {
+    if (auto written = directory.write_recipe(with_fingerprints(recipe_.resolved, plan_)); !written) return written;
+    return begin_ledger(directory);
+  }
+
+  /// From where the run goes on: nothing in the directory has changed when this fails.
+  Result<void> find_place(const RunDirectory& directory, std::span<const std::string> allowed) {
+    allowed_ = allowed;
+    auto identity = RunIdentity::read(directory.identity());
+    if (!identity) return fail(std::move(identity.error()));
+    identity_ = *std::move(identity);
+    CheckpointStore checkpoints(directory.checkpoints(), {});
+    auto entries = count_entries(directory.ledger());
+    if (!entries) return fail(std::move(entries.error()));
+    place_ = checkpoints.newest(*entries, [&](const Error& error) { notice(error.message); });
+    return {};
+  }
+
+  /// Cuts everything back to that place.
+  Result<void> go_on(const RunDirectory& directory) {
+    const std::uint64_t cursor = place_ ? place_->facts.step : 0;
+    fault_point("resume.before_cut");
+    std::error_code ignored;
+    if (!std::filesystem::exists(directory.metrics(), ignored)) {  // killed before the ledger was whole: it holds nothing
+      for (const char* name : {"run.sqlite", "run.sqlite-wal", "run.sqlite-shm", "run.sqlite-journal"}) std::filesystem::remove(directory.path() / name, ignored);
+      if (auto begun = begin_ledger(directory); !begun) return begun;
+    } else {
+      auto ledger = Ledger::open(directory.ledger(), cursor);
+      if (!ledger) return fail(std::move(ledger.error()));
+      ports_.ledger = *std::move(ledger);
+    }
+    if (place_ && to_hex(ports_.ledger->digest()) != place_->facts.ledger_digest) {
+      return fail(ErrorCode::invalid_input, place_->student.parent_path().string() + " and " + directory.ledger().string() + " are not of one run: their digests at step " +
+                                                std::to_string(cursor) + " differ");
+    }
+    if (auto aside = CheckpointStore(directory.checkpoints(), {}).set_aside_behind(cursor); !aside) return aside;
+    if (auto removed = directory.remove_summary(); !removed) return removed;
+    if (auto rewritten = rewrite_metrics(*ports_.ledger, directory.metrics()); !rewritten) return rewritten;
+    auto evaluations = cut_evaluations(directory.evaluations(), cursor);
+    if (!evaluations) return fail(std::move(evaluations.error()));
+    fault_point("resume.after_cut");
+    notice(place_ ? fmt::format("goes on at batch {} of {}; {} batches that the ledger has behind it are computed again and compared", cursor, plan_.total_steps, ports_.ledger->expectations())
+                  : fmt::format("begins again: there is no checkpoint; {} batches that the ledger has are computed again and compared", ports_.ledger->expectations()));
+    if (!place_) return truncate(directory.evaluations());  // the student is measured before its first batch once more
+    auto totals = recorded_totals(*ports_.ledger);
+    if (!totals) return fail(std::move(totals.error()));
+    resume_ = ResumePoint{*std::move(place_), *std::move(totals)};
+    const auto before = std::ranges::find(*evaluations, EvaluationRecord::When::before, &EvaluationRecord::when);
+    if (before != evaluations->end()) eval_before_ = before->result;
+    return {};
+  }
+
+  /// An error of the user's, before the first step, is an Error; all else is in the summary.
+  Result<RunSummary> run(const RunDirectory& directory) {
+    auto files = RunFiles::open(directory, clock_, OutputFile::Mode::append, recipe_.telemetry.trace, recipe_.evaluation.has_value());
+    if (!files) return fail(std::move(files.error()));
+    auto sinks = (*files)->sinks();
+    if (options_.telemetry) sinks.push_back(options_.telemetry);
+    ports_.telemetry = std::make_shared<TelemetryFanout>(std::move(sinks));
+
+    auto distillation = options_.distillation;
+    distillation.model_directory = directory.model();
+    distillation.checkpoints.emplace(directory.checkpoints(), CheckpointRetention{recipe_.checkpoint.keep_last, recipe_.checkpoint.keep_every});
+    distillation.resume = resume_;
+    distillation.check_identity = [&](const IdentityFacts& facts) -> Result<void> {
+      if (auto same = identity_.take_over(facts, allowed_); !same) return same;
+      if (auto written = identity_.write(directory.identity()); !written) return written;
+      return directory.write_recipe(with_fingerprints(recipe_.resolved, plan_));  // of a run that goes on: with what was allowed to change
+    };
+    distillation.on_evaluation = [&, next = options_.distillation.on_evaluation](const EvaluationRecord& record) {
+      (*files)->write(record);
+      if (next) next(record);
+    };
+    auto summary = distil(recipe_, ports_, distillation);
+    if (never_began(summary, resume_ ? resume_->checkpoint.facts.step : 0)) return fail(std::move(summary.failure->error));
+    if (eval_before_) summary.eval_before = eval_before_;
+    summary.nondeterminism.insert(summary.nondeterminism.end(), identity_.reasons.begin(), identity_.reasons.end());
+    const auto settle = [&summary](Result<void> done) {
+      if (done || summary.failure) return;
+      summary.status = RunSummary::Status::failed;
+      summary.failure = RunSummary::Failure{"run_directory", std::nullopt, std::move(done.error())};
+    };
+    settle((*files)->close());
+    settle(ports_.ledger->close());
+    settle(directory.write_summary(summary.to_json()));
+    return summary;
+  }
+
+  /// The ledger's file is let go of.
+  void forget() { ports_.ledger.reset(); }
+
+  RunIdentity& identity() { return identity_; }
+
+ private:
+  Result<void> begin_ledger(const RunDirectory& directory) {
+    auto ledger = Ledger::create(directory.ledger(), {.recipe_directory = std::filesystem::absolute(recipe_.directory)});
+    if (!ledger) return fail(std::move(ledger.error()));
+    ports_.ledger = *std::move(ledger);
+    return truncate(directory.metrics());  // says that the ledger is whole
+  }
+
+  static Result<void> truncate(const std::filesystem::path& file) { return OutputFile::open(file, OutputFile::Mode::truncate).and_then([](OutputFile opened) { return opened.close(); }); }
+
+  static Result<std::uint64_t> count_entries(const std::filesystem::path& file) {
+    std::error_code ignored;
+    if (!std::filesystem::exists(file.parent_path() / "metrics.jsonl", ignored)) return 0;
+    auto reader = LedgerReader::open(file);
+    if (!reader) return fail(std::move(reader.error()));
+    for (std::uint64_t count = 0;; ++count) {
+      auto record = reader->next();
+      if (!record) return fail(std::move(record.error()));
+      if (!*record) return count;
+    }
+  }
+
+  void notice(const std::string& text) const {
+    if (options_.on_notice) options_.on_notice(text);
+  }
+
+  const Recipe& recipe_;
+  const RecordedRunOptions& options_;
+  const std::shared_ptr<Clock> clock_;
+  DistillationPorts ports_;
+  RunPlan plan_;
+  RunIdentity identity_;
+  std::span<const std::string> allowed_;
+  std::optional<SavedCheckpoint> place_;
+  std::optional<ResumePoint> resume_;
+  std::optional<EvaluationResult> eval_before_;
+};
 
 }  // namespace
 
 Result<RunSummary> record_run(const Recipe& recipe, const RecordedRunOptions& options) {
-  const auto clock = options.clock ? options.clock : std::make_shared<SystemClock>();
-  auto ports = make_ports(recipe, clock, nullptr, options.on_dataset_progress);
-  if (!ports) return fail(std::move(ports.error()));
-  const auto plan = plan_run(recipe, *ports);
-  if (!plan) return fail(plan.error());
-  if (options.on_plan) options.on_plan(*plan);
-
+  Recording recording(recipe, options);
+  if (auto prepared = recording.prepare(); !prepared) return fail(std::move(prepared.error()));
   auto directory = RunDirectory::create(options.directory);
   if (!directory) return fail(std::move(directory.error()));
   const auto refuse = [&](Error error) {
-    ports->ledger.reset();  // before its file goes
+    recording.forget();
     directory->discard();
     return fail(std::move(error));
   };
-  if (auto written = directory->write_recipe(with_fingerprints(recipe.resolved, *plan)); !written) return refuse(std::move(written.error()));
-  auto ledger = Ledger::create(directory->ledger(), {.recipe_directory = std::filesystem::absolute(recipe.directory)});
-  if (!ledger) return refuse(std::move(ledger.error()));
-  ports->ledger = *std::move(ledger);
-  auto files = RunFiles::open(*directory, clock, recipe.telemetry.trace, recipe.evaluation.has_value());
-  if (!files) return refuse(std::move(files.error()));
-
-  auto sinks = (*files)->sinks();
-  if (options.telemetry) sinks.push_back(options.telemetry);
-  ports->telemetry = std::make_shared<TelemetryFanout>(std::move(sinks));
-  auto distillation = options.distillation;
-  distillation.model_directory = directory->model();
-  distillation.on_evaluation = [&, next = options.distillation.on_evaluation](const EvaluationRecord& record) {
-    (*files)->write(record);
-    if (next) next(record);
-  };
-  auto summary = distil(recipe, *ports, distillation);
-  if (never_began(summary)) return refuse(std::move(summary.failure->error));
-  const auto settle = [&summary](Result<void> done) {
-    if (done || summary.failure) return;
-    summary.status = RunSummary::Status::failed;
-    summary.failure = RunSummary::Failure{"run_directory", std::nullopt, std::move(done.error())};
-  };
-  settle((*files)->close());
-  settle(ports->ledger->close());
-  settle(directory->write_summary(summary.to_json()));
+  if (auto begun = recording.begin(*directory); !begun) return refuse(std::move(begun.error()));
+  auto summary = recording.run(*directory);
+  if (!summary) return refuse(std::move(summary.error()));
   return summary;
+}
+
+Result<Recipe> recorded_recipe(const RunDirectory& directory, std::span<const Override> overrides, std::span<const std::string> allowed_changes) {
+  auto text = read_text_file(directory.recipe(), kMaxJsonBytes);
+  if (!text) return fail(text.error());
+  if (std::ranges::any_of(allowed_changes, [](const std::string& name) { return name.starts_with("dataset"); })) {
+    auto recipe = parse_strict_json(*text, directory.recipe().string());
+    if (!recipe) return fail(std::move(recipe.error()));
+    forget_fingerprints(*recipe);
+    *text = json::serialize(*recipe);
+  }
+  const auto ledger = LedgerReader::open(directory.ledger());
+  if (!ledger) {
+    return fail(ErrorCode::invalid_input, "where the paths of " + directory.recipe().string() + " start from is not known: " + ledger.error().message + "; give the recipe again");
+  }
+  return parse_recipe(*text, directory.recipe().string(), ledger->origin().recipe_directory, overrides);
+}
+
+Result<RunSummary> resume_run(RunDirectory directory, const Recipe& recipe, std::span<const std::string> allowed_changes, const RecordedRunOptions& options) {
+  const auto recorded = read_text_file(directory.recipe(), kMaxJsonBytes).and_then([&](const std::string& text) {
+    return parse_recipe(text, directory.recipe().string(), recipe.directory, {});
+  });
+  if (!recorded) return fail(recorded.error());
+  auto reasons = allowed_differences(recorded->identity_keys(), recipe.identity_keys(), allowed_changes);
+  if (!reasons) return fail(std::move(reasons.error()));
+  Recording recording(recipe, options);
+  if (auto prepared = recording.prepare(); !prepared) return fail(std::move(prepared.error()));
+  if (auto found = recording.find_place(directory, allowed_changes); !found) return fail(std::move(found.error()));
+  recording.identity().reasons.insert(recording.identity().reasons.end(), reasons->begin(), reasons->end());
+  if (auto cut = recording.go_on(directory); !cut) return fail(std::move(cut.error()));
+  return recording.run(directory);
 }
 
 }  // namespace pipestill

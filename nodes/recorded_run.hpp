@@ -3,18 +3,22 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <span>
+#include <string>
 
 #include "graph/base/error.hpp"
 #include "nodes/distillation.hpp"
+#include "nodes/run_directory.hpp"
 
 namespace pipestill {
 
 struct RecordedRunOptions {
-  std::filesystem::path directory;                        ///< new or empty
+  std::filesystem::path directory;                        ///< of record_run: new or empty
   std::shared_ptr<Telemetry> telemetry = nullptr;         ///< beside the directory's own files; may be null
   std::function<void(const RunPlan&)> on_plan = nullptr;  ///< once, before anything is opened
   std::function<void(const DatasetProgress&)> on_dataset_progress = nullptr;  ///< while a dataset is opened for the first time
-  DistillationOptions distillation = {};                  ///< model_directory is set here
+  std::function<void(const std::string&)> on_notice = nullptr;  ///< of resume_run, in sentences: where it goes on, and what it passes over
+  DistillationOptions distillation = {};                  ///< model_directory, ledger, checkpoints and resume are set here
   std::shared_ptr<Clock> clock = nullptr;                 ///< null: a SystemClock of the run's own
 };
 
@@ -22,5 +26,16 @@ struct RecordedRunOptions {
 /// the datasets' fingerprints: run again, it refuses data that has changed since.
 /// What is wrong before the first step by the user's input is an Error, and leaves no directory; everything later is in the summary.
 [[nodiscard]] Result<RunSummary> record_run(const Recipe& recipe, const RecordedRunOptions& options);
+
+/// The recipe of a run that has begun, overridden; relative paths start where they did then. ErrorCode::invalid_input where the run was killed before it had
+/// written down where that is: its recipe must then be given again.
+[[nodiscard]] Result<Recipe> recorded_recipe(const RunDirectory& directory, std::span<const Override> overrides, std::span<const std::string> allowed_changes);
+
+/// Goes on with a run that was stopped, failed or was killed, whenever that was, as if nothing had happened: from the newest checkpoint that is whole, else
+/// from the beginning. Batches that the ledger has from there on are computed again and must come to the same; metrics.jsonl and evaluations.jsonl are cut
+/// back. `recipe` is the run's, recorded or given again: it must have the identity that the run began with, its data and its machine too, but for the keys that
+/// `allowed_changes` names; what was changed so is among the summary's reasons from then on.
+/// What is wrong before the first step by the user's input is an Error, and the run can go on afterwards as before.
+[[nodiscard]] Result<RunSummary> resume_run(RunDirectory directory, const Recipe& recipe, std::span<const std::string> allowed_changes, const RecordedRunOptions& options);
 
 }  // namespace pipestill

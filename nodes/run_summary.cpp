@@ -112,6 +112,7 @@ json::object RunSummary::to_json() const {
   json::array unclosed;
   for (const auto& close_failure : close_failures) unclosed.push_back(json_of(close_failure));
   return {{"status", name_of(status)},
+          {"resumed_at", or_null(resumed_at)},
           {"steps", totals.steps},
           {"optim_steps", totals.optim_steps},
           {"num_prompts", totals.num_prompts},

@@ -19,7 +19,9 @@ struct RunSummary {
   using Failure = graph::RunReport::Failure;
 
   Status status = Status::finished;
-  RunTotals totals = {};
+  std::optional<std::uint64_t> resumed_at = std::nullopt;  ///< the step at which this process took the run up; empty: it began it
+  RunTotals totals = {};                                     ///< of the whole run, its parts in other processes included
+  std::uint64_t tokens_before = 0;                           ///< of totals.num_tokens, those of other processes
   double wall_s = 0;                                         ///< from the source's start to the end of the drain
   double cpu_s = 0;                                          ///< of the whole process, over the same time
   std::optional<std::string> weights_digest = std::nullopt;  ///< of the student at the end; empty if the run failed
@@ -34,7 +36,7 @@ struct RunSummary {
   std::optional<Failure> failure = std::nullopt;                             ///< why it failed, or would have begun to
   std::vector<Failure> close_failures = {};                                  ///< sessions that did not close cleanly
 
-  [[nodiscard]] double tokens_per_s() const { return wall_s > 0 ? static_cast<double>(totals.num_tokens) / wall_s : 0; }
+  [[nodiscard]] double tokens_per_s() const { return wall_s > 0 ? static_cast<double>(totals.num_tokens - tokens_before) / wall_s : 0; }
   /// The stage that had a batch in service for the largest share of the run; empty if none had.
   [[nodiscard]] std::optional<std::string> bottleneck() const;
   /// The keys of summary.json. What is not known is null.

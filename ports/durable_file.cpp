@@ -90,6 +90,14 @@ Result<FileDigest> digest_of_file(const fs::path& file) {
   return digest;
 }
 
+Result<void> sync_file(const fs::path& file) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  int error = descriptor < 0 ? errno : sync(descriptor);
+  if (descriptor >= 0) ::close(descriptor);
+  if (error != 0 && error != ENOENT) return fail(ErrorCode::backend_failed, "cannot sync " + file.string() + ": " + text_of(error));
+  return {};
+}
+
 Result<void> sync_directory(const fs::path& directory) {
   int error = 0;
   const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

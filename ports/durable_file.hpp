@@ -26,6 +26,9 @@ struct FileDigest {
 /// Of a regular file's content. ErrorCode::invalid_input, naming the file.
 [[nodiscard]] Result<FileDigest> digest_of_file(const std::filesystem::path& file);
 
+/// What was written to a file, by whom ever in this process, is on the disk when this returns. No file, nothing to do.
+[[nodiscard]] Result<void> sync_file(const std::filesystem::path& file);
+
 /// The names in a directory are on the disk when this returns.
 [[nodiscard]] Result<void> sync_directory(const std::filesystem::path& directory);
 

@@ -52,7 +52,7 @@ class Ledger {
   [[nodiscard]] Sha256Digest digest() const;
   /// Entries from next_step() on.
   [[nodiscard]] std::uint64_t expectations() const;
-  /// What was appended until now survives a loss of power.
+  /// What was appended until now survives a loss of power. May be called while another thread appends.
   [[nodiscard]] Result<void> sync();
   /// Ends the writing: afterwards the file can be read anywhere, and nothing else is left beside it. At most once; nothing may follow.
   [[nodiscard]] Result<void> close();

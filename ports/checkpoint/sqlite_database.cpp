@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "ports/durable_file.hpp"
 #include "ports/printable.hpp"
 
 namespace pipestill {
@@ -193,7 +194,12 @@ Result<void> SqliteDatabase::execute(const std::string& sql) {
   return {};
 }
 
-Result<void> SqliteDatabase::sync() { return execute("PRAGMA wal_checkpoint(TRUNCATE)"); }
+Result<void> SqliteDatabase::sync() const {
+  // With synchronous = NORMAL all that is not in the log has been synced before the log was begun anew. Nobody locks the log, so that closing a descriptor
+  // of it gives no lock away.
+  if (auto synced = sync_file(path_.string() + "-wal"); !synced) return synced;
+  return sync_directory(path_.has_parent_path() ? path_.parent_path() : ".");
+}
 
 Result<void> SqliteDatabase::close() {
   auto plain = execute("PRAGMA journal_mode = DELETE");

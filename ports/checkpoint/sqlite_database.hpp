@@ -93,8 +93,8 @@ class SqliteDatabase {
     if (!done) (void)execute("ROLLBACK");  // or the failed statement has done so itself
     return done;
   }
-  /// What was committed until now is on the disk.
-  [[nodiscard]] Result<void> sync();
+  /// What was committed until now is on the disk. May be called while another thread uses the database.
+  [[nodiscard]] Result<void> sync() const;
   /// Leaves one file, without a log, that can be read where nothing can be written. Every statement must be gone. At most once.
   [[nodiscard]] Result<void> close();
 
