@@ -105,7 +105,7 @@ Result<SqliteDatabase> SqliteDatabase::open(const std::filesystem::path& path, M
   if (mode != Mode::create && !is_there) return fail(ErrorCode::invalid_input, "there is no " + identity.name + " at " + path.string());
   const int flags = mode == Mode::create ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : mode == Mode::own ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
   sqlite3* opened = nullptr;
-  const int status = sqlite3_open_v2(path.c_str(), &opened, flags | SQLITE_OPEN_PRIVATECACHE, nullptr);
+  const int status = sqlite3_open_v2(path.c_str(), &opened, flags | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_NOMUTEX, nullptr);
   SqliteDatabase database(path, opened);
   if (status != SQLITE_OK) return fail(sqlite_error(path, opened));
   sqlite3_extended_result_codes(opened, 0);

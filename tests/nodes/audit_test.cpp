@@ -365,6 +365,30 @@ TEST_CASE("whatever is changed in a run's files afterwards is a fault that says 
   }
 }
 
+TEST_CASE("a ledger that is damaged anywhere is a fault, or its batches are as they were" * doctest::timeout(60)) {
+  const Workplace place;
+  const auto summary = place.record(place.recipe("on_policy", {"engine.staleness=1"}), "run");
+  const auto ledger = text_in(place / "run/run.sqlite");
+  int found = 0;
+  const auto look_at = [&](const std::string& bytes) {
+    std::ofstream(place / "run/run.sqlite", std::ios::binary) << bytes;
+    const auto audit = audit_run(place / "run");
+    if (!audit) {
+      CHECK(audit.error().code == ErrorCode::invalid_input);
+      return;
+    }
+    found += audit->faults() > 0 ? 1 : 0;
+    if (audit->faults() == 0) CHECK(audit->ledger_digest == summary.ledger_digest);
+  };
+  for (std::size_t at = 0; at < ledger.size(); at += 509) {
+    look_at(ledger.substr(0, at));
+    auto bytes = ledger;
+    bytes[at] = static_cast<char>(bytes[at] ^ (1 << at % 8));
+    look_at(bytes);
+  }
+  CHECK(found > 0);
+}
+
 TEST_CASE("the data of a run are looked for where its recipe was and then in its directory, and what cannot be checked without them is said") {
   const Workplace place;
   place.record(place.recipe("off_policy"), "run");
@@ -439,7 +463,7 @@ TEST_CASE("metrics.jsonl is made again from the ledger, up to the step at which 
   const Workplace place;
   place.record(place.recipe("on_policy", {"engine.staleness=1"}), "run");
   const auto written = text_in(place / "run/metrics.jsonl");
-  for (const std::uint64_t cursor : {0, 4, 10}) {
+  for (const std::uint64_t cursor : {0u, 4u, 10u}) {
     std::size_t end = 0;
     for (std::uint64_t line = 0; line < cursor; ++line) end = written.find('\n', end) + 1;
     const auto ledger = Ledger::open(place / "run/run.sqlite", cursor).value();

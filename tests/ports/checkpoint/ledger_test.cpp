@@ -172,14 +172,14 @@ TEST_CASE("the cumulative digest is over every determined column, and over none 
       {"grad_norm", [](LedgerEntry& e) { e.grad_norm = -0.0; }},
       {"grad_norm", [](LedgerEntry& e) { e.grad_norm.reset(); }},
   };
-  for (const auto& [field, change] : changes) {
-    INFO(field);
-    CHECK(digests.insert(digest_of(change)).second);
+  for (const auto& change : changes) {
+    INFO(change.first);
+    CHECK(digests.insert(digest_of(change.second)).second);
     auto changed = ledger_entry_at(1);
-    change(changed);
+    change.second(changed);
     const auto difference = first_difference(ledger_entry_at(1), changed);
     REQUIRE(difference);
-    CHECK(difference->field == field);
+    CHECK(difference->field == change.first);
     CHECK(difference->a != difference->b);
   }
   CHECK(digests.contains(digest_of([](LedgerEntry& e) { e.rows[0].teacher = "where it lies elsewhere"; })));
@@ -201,7 +201,7 @@ TEST_CASE("a step that is not the next one is refused, and changes nothing") {
   const TempDir dir;
   const auto ledger = new_ledger(dir.path() / "run.sqlite", 2);
   const auto digest = ledger->digest();
-  for (const std::uint64_t step : {0, 1, 3}) {
+  for (const std::uint64_t step : {0u, 1u, 3u}) {
     const auto refused = ledger->append(ledger_entry_at(step), {});
     REQUIRE(!refused);
     CHECK(refused.error().code == ErrorCode::internal);
@@ -245,9 +245,10 @@ TEST_CASE("a new ledger overwrites nothing, and a ledger that is being written i
   REQUIRE(ledger->append(ledger_entry_at(1), {}));
 }
 
-TEST_CASE("entries outlive a process that is killed, and the ledger goes on behind them" * doctest::timeout(60)) {
-  const TempDir dir;
-  const auto path = dir.path() / "run.sqlite";
+namespace {
+
+/// Appends steps in a process of its own, from 0 on, until it is killed; that happens when it has told of `steps` of them.
+void append_until_killed(const std::filesystem::path& path, int steps) {
   int progress[2];
   REQUIRE(pipe(progress) == 0);
   const auto child = fork();
@@ -259,14 +260,23 @@ TEST_CASE("entries outlive a process that is killed, and the ledger goes on behi
     _exit(1);
   }
   char byte = 0;
-  for (int i = 0; i < 200; ++i) REQUIRE(read(progress[0], &byte, 1) == 1);
-  REQUIRE(kill(child, SIGKILL) == 0);
+  int told = 0;
+  while (told < steps && read(progress[0], &byte, 1) == 1) ++told;
+  CHECK(kill(child, SIGKILL) == 0);
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
   CHECK(WIFSIGNALED(status));
+  CHECK(told == steps);
   close(progress[0]);
   close(progress[1]);
+}
 
+}  // namespace
+
+TEST_CASE("entries outlive a process that is killed, and the ledger goes on behind them" * doctest::timeout(60)) {
+  const TempDir dir;
+  const auto path = dir.path() / "run.sqlite";
+  append_until_killed(path, 200);
   const auto records = read_ledger(path);
   if (!records) FAIL(records.error().message);
   CHECK(records->size() >= 200);
@@ -338,7 +348,7 @@ TEST_CASE("a ledger is opened at any step that it has, and at none behind its en
   const TempDir dir;
   const auto path = closed_ledger(dir, 2);
   const auto records = read_ledger(path).value();
-  for (const std::uint64_t cursor : {0, 1, 2}) {
+  for (const std::uint64_t cursor : {0u, 1u, 2u}) {
     const auto opened = Ledger::open(path, cursor);
     if (!opened) FAIL(opened.error().message);
     CHECK((*opened)->digest() == (cursor == 0 ? empty_ledger_digest() : records[cursor - 1].digest));
@@ -427,4 +437,37 @@ TEST_CASE("a file that is cut off or changed anywhere is refused, or read as far
   }
   CHECK(refused > 0);
   CHECK(read > 0);  // what was observed, and what no page uses, is nobody's promise
+}
+
+TEST_CASE("a log that is cut off or changed anywhere gives the entries before that place" * doctest::timeout(120)) {
+  const TempDir dir;
+  append_until_killed(dir.path() / "killed.sqlite", 12);
+  const auto file = testing::read_file(dir.path() / "killed.sqlite"), log = testing::read_file(dir.path() / "killed.sqlite-wal");
+  REQUIRE(!log.empty());
+  const auto damaged = dir.path() / "damaged.sqlite";
+  std::set<std::size_t> lengths;
+  const auto look_at = [&](const std::string& bytes) {
+    std::filesystem::remove(damaged.string() + "-shm");
+    dir.write("damaged.sqlite", file);
+    dir.write("damaged.sqlite-wal", bytes);
+    const auto opened = Ledger::open(damaged, 0);
+    if (!opened) {
+      CHECK(opened.error().code == ErrorCode::invalid_input);  // nothing of it was in the file yet
+      return;
+    }
+    lengths.insert((*opened)->expectations());
+    for (std::uint64_t step = 0; step < (*opened)->expectations(); ++step) {
+      CHECK(is_same_entry((*opened)->read(step).value().entry, ledger_entry_at(step)));
+    }
+  };
+  look_at(log);
+  REQUIRE(lengths.size() == 1);
+  CHECK(*lengths.begin() >= 12);
+  for (std::size_t at = 0; at < log.size(); at += log.size() / 50 + 1) {
+    look_at(log.substr(0, at));
+    auto bytes = log;
+    bytes[at] = static_cast<char>(bytes[at] ^ 1);
+    look_at(bytes);
+  }
+  CHECK(lengths.size() > 3);
 }
