@@ -70,7 +70,7 @@ Result<Task> find_task(const RunArguments& arguments) {
     task.resumed = *std::move(opened);
     if (task.finished) return task;
   }
-  if (!is_given && !task.resumed) return fail(ErrorCode::invalid_input, "a recipe is missing; it may be left out with --resume --out DIR alone");
+  if (!is_given && !task.resumed) return fail(ErrorCode::invalid_input, "RECIPE is missing: a recipe file; it may be left out where --resume --out DIR names a run that has begun");
   const auto overrides = arguments.recipe.overrides();
   if (!overrides) return fail(overrides.error());
   auto recipe = is_given ? arguments.recipe.read() : recorded_recipe(*task.resumed, *overrides, arguments.allowed_changes);

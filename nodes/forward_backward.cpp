@@ -7,6 +7,7 @@
 
 #include "nodes/describe.hpp"
 #include "nodes/learning_rate.hpp"
+#include "ports/fault_point.hpp"
 
 namespace pipestill {
 namespace {
@@ -35,6 +36,7 @@ class Step {
     });
   }
   void stepped(Result<OptimStepOutput> output) {
+    fault_point("training.after_optim_step");
     ended(1, std::move(output), [&](const OptimStepOutput& o) {
       result_.grad_norm = metric(o.metrics, "grad_norm");
       result_.has_trained = true;
@@ -64,6 +66,7 @@ class Step {
     }
     if (options_->feedback && snapshot_)
       options_->feedback->publish(context_, std::make_shared<const StudentVersion>(StudentVersion{snapshot_}));
+    if (snapshot_) fault_point("training.after_publish");
     if (options_->history) options_->history->passed(result_.at.step, snapshot_);
     if (state_) result_.captured = std::make_shared<const CapturedStudent>(CapturedStudent{state_, options_->history->older_than(result_.at.step + 1)});
     if (is_due(options_->evaluation_every, result_.at)) result_.snapshot = std::move(snapshot_);
@@ -126,6 +129,7 @@ void ForwardBackward::operator()(DatumBatch batch, graph::Context& context, Comp
     adam.learning_rate = learning_rate(options_->training, batch.at.step, options_->total_steps);
     student.forward_backward(std::move(datums), options_->training.loss, stop,
                              Completion<ForwardBackwardOutput>([step](Result<ForwardBackwardOutput> o) { step->trained(std::move(o)); }));
+    fault_point("training.before_optim_step");
     student.optim_step(adam, stop, Completion<OptimStepOutput>([step](Result<OptimStepOutput> o) { step->stepped(std::move(o)); }));
   }
   if (is_snapped) {

@@ -1,7 +1,5 @@
 #include "nodes/run_directory.hpp"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <array>
@@ -25,17 +23,6 @@ namespace {
 constexpr std::array kFiles{"recipe.json",   "run.sqlite",        "run.sqlite-wal", "run.sqlite-shm", "run.sqlite-journal", "identity.json", "checkpoints",
                             "metrics.jsonl", "evaluations.jsonl", "trace.json",     "summary.json",   "model"};
 
-/// The directory's own lock: the kernel forgets it with the process.
-Result<FileHandle> lock_directory(const fs::path& path) {
-  FileHandle directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory.is_open()) return fail(ErrorCode::invalid_input, "cannot open the run directory " + path.string() + ": " + std::strerror(errno));
-  if (::flock(directory.get(), LOCK_EX | LOCK_NB) != 0) {
-    return fail(ErrorCode::invalid_input, errno == EWOULDBLOCK ? "another process is running in " + path.string() + ": wait for it, or name another directory for --out"
-                                                               : "cannot lock the run directory " + path.string() + ": " + std::strerror(errno));
-  }
-  return directory;
-}
-
 }  // namespace
 
 bool RunDirectory::has_begun(const fs::path& path) {
@@ -50,7 +37,7 @@ Result<RunDirectory> RunDirectory::create(const fs::path& path) {
   fs::create_directories(path, error);
   if (error) return fail(ErrorCode::invalid_input, "cannot make the run directory " + path.string() + ": " + error.message());
   if (::access(path.c_str(), W_OK | X_OK) != 0) return fail(ErrorCode::invalid_input, "cannot write to the run directory " + path.string() + ": " + std::strerror(errno));
-  auto lock = lock_directory(path);
+  auto lock = DirectoryLock::take(path);
   if (!lock) return fail(std::move(lock.error()));
   for (const auto* name : kFiles) {
     if (fs::exists(path / name, error)) {
@@ -64,7 +51,7 @@ Result<RunDirectory> RunDirectory::create(const fs::path& path) {
 
 Result<RunDirectory> RunDirectory::open(const fs::path& path) {
   if (!has_begun(path)) return fail(ErrorCode::invalid_input, path.string() + " holds no run that could go on: there is no recipe.json");
-  auto lock = lock_directory(path);
+  auto lock = DirectoryLock::take(path);
   if (!lock) return fail(std::move(lock.error()));
   if (::access(path.c_str(), W_OK | X_OK) != 0) return fail(ErrorCode::invalid_input, "cannot write to the run directory " + path.string() + ": " + std::strerror(errno));
   RunDirectory directory(path, *std::move(lock), false);

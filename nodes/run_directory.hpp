@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "graph/base/error.hpp"
-#include "ports/dataset/file_handle.hpp"
+#include "ports/checkpoint/directory_lock.hpp"
 
 namespace pipestill {
 
@@ -43,11 +43,11 @@ class RunDirectory {
   void discard() const noexcept;
 
  private:
-  RunDirectory(std::filesystem::path path, FileHandle lock, bool is_ours) : path_(std::move(path)), lock_(std::move(lock)), is_ours_(is_ours) {}
+  RunDirectory(std::filesystem::path path, DirectoryLock lock, bool is_ours) : path_(std::move(path)), lock_(std::move(lock)), is_ours_(is_ours) {}
   void clear_leftovers() const noexcept;
 
   std::filesystem::path path_;
-  FileHandle lock_;
+  DirectoryLock lock_;
   bool is_ours_;  // made by create()
 };
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ports/checkpoint/sqlite_database.hpp"
+#include "ports/fault_point.hpp"
 
 namespace pipestill {
 namespace {
@@ -371,8 +372,10 @@ Result<Sha256Digest> Ledger::append(const LedgerEntry& entry, const LedgerObserv
     return fail(ErrorCode::internal, "the ledger is at step " + std::to_string(w.next) + ", and step " + std::to_string(entry.step) + " was to be written: a batch was lost, or came twice");
   }
   const auto behind = ledger_digest(w.digest, entry);
+  fault_point("ledger.before_commit");
   auto done = w.next < w.end ? w.compare(entry, observed, behind) : w.write(entry, observed, behind);
   if (!done) return fail(std::move(done.error()));
+  fault_point("ledger.after_commit");
   w.digest = behind;
   ++w.next;
   w.end = std::max(w.end, w.next);

@@ -102,7 +102,7 @@ cp "$stdout" printed.json
 expect_equal "the number of lines that run --json prints" 1 "$(wc -l <printed.json)"
 expect_json printed.json
 expect_run run finished 20
-expect_equal "the files of the run directory" "evaluations.jsonl metrics.jsonl model recipe.json run.sqlite summary.json trace.json" "$(echo $(ls run))"
+expect_equal "the files of the run directory" "evaluations.jsonl identity.json metrics.jsonl model recipe.json run.sqlite summary.json trace.json" "$(echo $(ls run))"
 if python3 -c '' 2>/dev/null; then
   python3 -c 'import json; assert json.load(open("printed.json")) == json.load(open("run/summary.json"))' || fail "run --json prints something else than summary.json"
 fi

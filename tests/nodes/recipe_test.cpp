@@ -471,7 +471,7 @@ bool expected_in_identity(const std::string& path) {
   const std::vector<std::string> outside = {"dataset.path",      "dataset.cache",         "dataset.fingerprint", "teacher.teacher_model", "teacher.teacher_checkpoint_path",
                                             "teacher.in_flight", "student.model",         "student.tokenizer",
                                             "engine.depth",      "engine.threads",        "engine.stop_grace", "engine.depth_bytes"};
-  if (begins(path, "evaluation.") || begins(path, "telemetry.")) return false;
+  if (begins(path, "evaluation.") || begins(path, "checkpoint.") || begins(path, "telemetry.")) return false;
   if (path.size() >= 7 && path.substr(path.size() - 7) == "timeout") return false;
   return std::ranges::find(outside, path) == outside.end();
 }
@@ -790,8 +790,8 @@ TEST_CASE("the stages of a method are described in the order of its flow") {
     for (const auto& stage : describe_stages(method)) list += (list.empty() ? "" : " ") + stage.name;
     return list;
   };
-  CHECK(names(Method::off_policy) == "init_teacher batch_source teacher_inference datum_builder forward_backward evaluation metrics_sink");
+  CHECK(names(Method::off_policy) == "init_teacher batch_source teacher_inference datum_builder forward_backward evaluation checkpoint metrics_sink");
   CHECK(names(Method::on_policy) ==
-        "init_teacher batch_source student_inference teacher_inference datum_builder forward_backward evaluation metrics_sink");
-  CHECK(names(Method::supervised) == "batch_source datum_builder forward_backward evaluation metrics_sink");
+        "init_teacher batch_source student_inference teacher_inference datum_builder forward_backward evaluation checkpoint metrics_sink");
+  CHECK(names(Method::supervised) == "batch_source datum_builder forward_backward evaluation checkpoint metrics_sink");
 }

@@ -40,13 +40,22 @@ struct Trainer {
   std::shared_ptr<RecordingTraining> session = std::make_shared<RecordingTraining>(clock);
   std::shared_ptr<RecordingTelemetry> telemetry = std::make_shared<RecordingTelemetry>();
   std::optional<graph::Feedback<StudentVersion>> feedback;
-  std::uint64_t evaluation_every = 0;
+  std::uint64_t evaluation_every = 0, checkpoint_every = 0;
+  std::shared_ptr<StudentHistory> history;
   Recipe::Training training =
       recipe_of("off_policy", {"training.learning_rate=8", "training.lr_schedule=linear", "training.weight_decay=0.5"}).training;
   graph::Context context;
 
   Delivered<StepResult> train(DatumBatch batch) {
-    ForwardBackward stage({session, training, 4, evaluation_every, feedback, nullptr, telemetry, clock});
+    ForwardBackward stage({.student = session,
+                           .training = training,
+                           .total_steps = 4,
+                           .evaluation_every = evaluation_every,
+                           .feedback = feedback,
+                           .checkpoint_every = checkpoint_every,
+                           .history = history,
+                           .telemetry = telemetry,
+                           .clock = clock});
     Delivered<StepResult> out;
     stage(std::move(batch), context, out.completion());
     CHECK(!out.has());  // never from inside the call
@@ -181,6 +190,57 @@ TEST_CASE("a snapshot is taken for every n-th batch, empty or not, where evaluat
   Trainer t;
   t.evaluation_every = 3;
   CHECK(t.train(build(sampled({}))).value().snapshot);
+}
+
+TEST_CASE("the student is captured behind every n-th step, empty or not, with the older versions that are still to be read") {
+  struct NoState final : TrainingState {
+    Result<void> save(const std::filesystem::path&) const override { return {}; }
+  };
+  const auto version = [] { return std::make_shared<ManualSampling>(); };
+  const std::shared_ptr<SamplingSession> one = version(), two = version();
+  for (const auto& answers : {std::vector<std::string>{"a."}, std::vector<std::string>{}}) {
+    Trainer t;
+    t.checkpoint_every = 3;
+    t.feedback.emplace(std::make_shared<const StudentVersion>(), graph::Staleness{2});
+    t.history = std::make_shared<StudentHistory>(2, 2, StudentHistory::Versions{{0, version()}, {1, one}, {2, two}});
+    t.session->next_state = std::make_shared<NoState>();
+    t.session->next_snapshot = version();
+    const auto result = t.train(build(sampled(answers))).value();  // step 2
+    REQUIRE(result.captured);
+    CHECK(result.captured->state == t.session->next_state);
+    CHECK(result.captured->versions == StudentHistory::Versions{{1, one}, {2, two}});
+    CHECK(t.session->calls.back() == "capture_state");
+    CHECK(t.history->batches_met() == 3);
+    CHECK(t.history->older_than(3) == result.captured->versions);
+  }
+  Trainer between;
+  between.checkpoint_every = 2;
+  between.history = std::make_shared<StudentHistory>(0, 2, StudentHistory::Versions{});
+  CHECK(!between.train(build(sampled({"a."}))).value().captured);
+  Trainer failing;
+  failing.checkpoint_every = 3;
+  failing.history = between.history;
+  failing.session->capture_fails = Error{ErrorCode::backend_failed, "no memory"};
+  CHECK(failing.train(build(sampled({"a."}))).error().message == "no memory");
+}
+
+TEST_CASE("the history knows what the student has met, whatever became of the batch") {
+  const auto version = [] { return std::make_shared<ManualSampling>(); };
+  const auto first = version(), third = version();
+  StudentHistory history(2, 0, {{0, first}});
+  CHECK(history.older_than(0).empty());
+  history.passed(0, nullptr);  // nothing was trained: the same student is version 1
+  history.met(1);
+  CHECK(history.batches_met() == 2);
+  history.passed(1, version());
+  history.passed(2, third);
+  CHECK(history.batches_met() == 3);
+  const auto older = history.older_than(3);
+  REQUIRE(older.size() == 2);
+  CHECK(older.begin()->first == 1);
+  CHECK(older.begin()->second == first);
+  CHECK(first.use_count() == 3);  // version 0 is gone
+  CHECK(!older.contains(3));
 }
 
 TEST_CASE("metrics: determined columns, the observed apart, and totals add up") {

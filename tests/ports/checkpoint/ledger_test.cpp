@@ -13,6 +13,7 @@
 #include <limits>
 #include <set>
 
+#include "ports/fault_point.hpp"
 #include "tests/ports/support.hpp"
 
 using namespace pipestill;
@@ -289,13 +290,21 @@ TEST_CASE("entries outlive a process that is killed, and the ledger goes on behi
   CHECK(std::distance(std::filesystem::directory_iterator(dir.path()), {}) == 1);
 }
 
-TEST_CASE("what was synced is in the file itself, without its log") {
+TEST_CASE("a sync that the disk refuses is told, and one that it grants covers the log") {
   const TempDir dir;
   const auto ledger = new_ledger(dir.path() / "run.sqlite", 3);
-  REQUIRE(ledger->sync());
-  REQUIRE(ledger->append(ledger_entry_at(3), {}));
+  CHECK(ledger->sync());
   std::filesystem::copy_file(dir.path() / "run.sqlite", dir.path() / "copy.sqlite");
-  CHECK(read_ledger(dir.path() / "copy.sqlite").value().size() == 3);
+  std::filesystem::copy_file(dir.path() / "run.sqlite-wal", dir.path() / "copy.sqlite-wal");
+  CHECK(read_ledger(dir.path() / "copy.sqlite").value().size() == 3);  // these two hold all
+  ::setenv("PIPESTILL_FAULT", "file.sync=EIO", 1);
+  forget_fault_plan();
+  const auto refused = ledger->sync();
+  ::unsetenv("PIPESTILL_FAULT");
+  forget_fault_plan();
+  REQUIRE(!refused);
+  CHECK(refused.error().code == ErrorCode::backend_failed);
+  CHECK(refused.error().message.find("run.sqlite-wal") != std::string::npos);
 }
 
 TEST_CASE("entries from the cursor on are expectations: what is computed again must be as they say") {

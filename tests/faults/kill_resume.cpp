@@ -1,0 +1,334 @@
+// Kills the program at named points and at random moments, lets it go on with --resume until it has finished, and compares with the run that nobody killed.
+//
+//   kill_resume BIN_DIR SOURCE_DIR [--kills N] [--seed S] [--workflow NAME]... [--keep]
+//
+// A run lives until its schedule of deaths is used up: killed (SIGKILL) at the Nth passage of a point of ports/fault_point.hpp, or after so many milliseconds,
+// or stopped (SIGINT). Then it is let finish. What it leaves must be what the whole run leaves: weights, ledger, metrics.jsonl, an audit without a fault.
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/json.hpp>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <pcg_random.hpp>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+using Words = std::vector<std::string>;
+using Milliseconds = std::chrono::milliseconds;
+
+[[noreturn]] void give_up(const std::string& why) { throw std::runtime_error(why); }
+
+std::string read_all(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+void write_all(const fs::path& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
+
+/// How a process ended.
+struct Death {
+  int signal = 0, status = 0;
+};
+
+/// How it is to end; nothing: by itself.
+struct Fate {
+  std::string point = {};  ///< of fault_point
+  std::uint64_t passage = 1;
+  std::optional<Milliseconds> after = std::nullopt;
+  int signal = SIGKILL;
+
+  [[nodiscard]] std::string name() const { return !point.empty() ? point : !after ? "none" : signal == SIGINT ? "(a stop at any moment)" : "(any moment)"; }
+};
+
+class Program {
+ public:
+  explicit Program(fs::path file) : file_(std::move(file)) {}
+
+  Death run(const Words& arguments, const fs::path& log, const Fate& fate = {}, const fs::path& trace = {}) const {
+    const auto child = ::fork();
+    if (child < 0) give_up("cannot fork");
+    if (child == 0) {
+      const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), in = ::open("/dev/null", O_RDONLY);
+      ::dup2(in, 0), ::dup2(out, 1), ::dup2(out, 2);
+      if (!fate.point.empty()) ::setenv("PIPESTILL_FAULT", (fate.point + ":" + std::to_string(fate.passage)).c_str(), 1);
+      if (!trace.empty()) ::setenv("PIPESTILL_FAULT_TRACE", trace.c_str(), 1);
+      std::vector<char*> words{const_cast<char*>(file_.c_str())};
+      for (const auto& word : arguments) words.push_back(const_cast<char*>(word.c_str()));
+      words.push_back(nullptr);
+      ::execv(file_.c_str(), words.data());
+      ::_exit(127);
+    }
+    int status = 0;
+    if (fate.after) {
+      const auto until = std::chrono::steady_clock::now() + *fate.after;
+      while (std::chrono::steady_clock::now() < until) {
+        if (::waitpid(child, &status, WNOHANG) == child) return death_of(status);
+        std::this_thread::sleep_for(Milliseconds(1));
+      }
+      ::kill(child, fate.signal);
+    }
+    if (::waitpid(child, &status, 0) != child) give_up("cannot wait for a child");
+    return death_of(status);
+  }
+
+ private:
+  static Death death_of(int status) { return {WIFSIGNALED(status) ? WTERMSIG(status) : 0, WIFEXITED(status) ? WEXITSTATUS(status) : 0}; }
+  fs::path file_;
+};
+
+/// What a finished run leaves, as far as it is determined.
+struct Outcome {
+  std::string weights, ledger;
+  std::vector<std::string> metrics;  // lines, without what was observed
+  bool operator==(const Outcome&) const = default;
+};
+
+Outcome outcome_of(const fs::path& run) {
+  const auto summary = json::parse(read_all(run / "summary.json")).as_object();
+  if (summary.at("status") != "finished") give_up(run.string() + " has not finished");
+  Outcome outcome{std::string(summary.at("weights_digest").as_string()), std::string(summary.at("ledger_digest").as_string()), {}};
+  const auto text = read_all(run / "metrics.jsonl");
+  for (std::size_t begin = 0; begin < text.size();) {
+    const auto end = text.find('\n', begin);
+    auto line = json::parse(text.substr(begin, end - begin)).as_object();
+    line.erase("observed");
+    outcome.metrics.push_back(json::serialize(line));
+    begin = end + 1;
+  }
+  return outcome;
+}
+
+struct Workflow {
+  std::string name;
+  fs::path recipe;
+  Words flags;
+  unsigned weight = 1;  ///< of its share of the kills
+  Outcome whole = {};
+  Milliseconds duration{};
+  using Points = std::map<std::string, std::uint64_t>;
+  Points points = {}, resumed_points = {};  ///< with how often the whole run, and one that goes on from its middle, passes each
+};
+
+struct Tally {
+  std::map<std::string, int> kills;
+  int runs = 0, resumes = 0, stops = 0, unmet = 0, lost = 0, duplicated = 0, equal = 0, clean = 0;
+
+  [[nodiscard]] int killed() const {
+    int all = 0;
+    for (const auto& [point, count] : kills) all += count;
+    return all;
+  }
+};
+
+class Trial {
+ public:
+  Trial(Program program, fs::path scratch, std::uint64_t seed) : program_(std::move(program)), scratch_(std::move(scratch)), random_(seed) {}
+
+  /// The run that nobody kills, and which points it passes.
+  void measure(Workflow& workflow) {
+    const auto run = scratch_ / (workflow.name + "-whole"), trace = scratch_ / (workflow.name + ".points");
+    const auto began = std::chrono::steady_clock::now();
+    expect_done(program_.run(command(workflow, run, false), log_of(run), {}, trace), run);
+    workflow.duration = std::chrono::duration_cast<Milliseconds>(std::chrono::steady_clock::now() - began);
+    workflow.whole = outcome_of(run);
+    workflow.points = points_in(trace);
+    if (workflow.points.size() < 8) give_up(workflow.name + " passes " + std::to_string(workflow.points.size()) + " points only");
+    const auto half = scratch_ / (workflow.name + "-half");
+    const auto death = program_.run(command(workflow, half, false), log_of(half), {.point = "ledger.after_commit", .passage = workflow.whole.metrics.size() / 2});
+    if (death.signal != SIGKILL) give_up(half.string() + " was to be killed half way, and was not");
+    fs::remove(trace);
+    expect_done(program_.run(command(workflow, half, true), log_of(half), {}, trace), half);
+    workflow.resumed_points = points_in(trace);
+    std::printf("%-12s %3zu batches, %2zu points, %lld ms\n", workflow.name.c_str(), workflow.whole.metrics.size(), workflow.points.size(), static_cast<long long>(workflow.duration.count()));
+  }
+
+  /// One run and its deaths, at most `most` of them.
+  void live(const Workflow& workflow, int most, Tally& tally) {
+    const auto run = scratch_ / (workflow.name + "-" + std::to_string(++tally.runs));
+    const int deaths = std::min<int>(most, 1 + static_cast<int>(random_(4)));
+    int died = 0;
+    for (bool is_first = true;; is_first = false) {
+      const auto fate = died < deaths ? draw_fate(is_first ? workflow.points : workflow.resumed_points, workflow.duration, tally) : Fate{};
+      const auto death = program_.run(command(workflow, run, !is_first), log_of(run), fate);
+      tally.resumes += is_first ? 0 : 1;
+      history_ += "  " + fate.name() + (fate.after ? " after " + std::to_string(fate.after->count()) + " ms" : ":" + std::to_string(fate.passage)) + "\n";
+      if (death.signal == SIGKILL) {
+        ++tally.kills[fate.name()], ++died;
+        continue;
+      }
+      if (death.status == 130 && fate.signal == SIGINT) {
+        ++tally.stops, ++died;
+        continue;
+      }
+      expect_done(death, run);
+      if (fate.name() == "none") break;
+      ++tally.unmet;  // it finished first
+      break;
+    }
+    compare(workflow, run, tally);
+    fs::remove_all(run);
+    history_.clear();
+  }
+
+  [[nodiscard]] const std::string& history() const { return history_; }
+
+ private:
+  static Workflow::Points points_in(const fs::path& trace) {
+    Workflow::Points points;
+    std::ifstream names(trace);
+    for (std::string name; std::getline(names, name);) ++points[name];
+    return points;
+  }
+
+  static fs::path log_of(const fs::path& run) { return run.string() + ".log"; }
+
+  static Words command(const Workflow& workflow, const fs::path& run, bool is_resumed) {
+    Words words{"run", workflow.recipe.string(), "--out", run.string(), "--no-progress"};
+    if (is_resumed) words.push_back("--resume");
+    words.insert(words.end(), workflow.flags.begin(), workflow.flags.end());
+    return words;
+  }
+
+  /// Points that were killed at least often come first, so that every one has its turn.
+  Fate draw_fate(const Workflow::Points& points, Milliseconds duration, const Tally& tally) {
+    const auto kind = random_(10);
+    if (kind < 3) return {.after = Milliseconds(1 + random_(static_cast<std::uint32_t>(duration.count() + 20))), .signal = kind == 0 ? SIGINT : SIGKILL};
+    std::vector<std::string> rarest;
+    int fewest = 1 << 30;
+    for (const auto& [point, passages] : points) {
+      const auto found = tally.kills.find(point);
+      const int count = found == tally.kills.end() ? 0 : found->second;
+      if (count < fewest) rarest.clear(), fewest = count;
+      if (count == fewest) rarest.push_back(point);
+    }
+    Fate fate{.point = rarest[random_(static_cast<std::uint32_t>(rarest.size()))]};
+    fate.passage = 1 + random_(static_cast<std::uint32_t>(points.at(fate.point)));
+    return fate;
+  }
+
+  static void expect_done(const Death& death, const fs::path& run) {
+    if (death.signal != 0 || death.status != 0) {
+      give_up(run.string() + " ended with " + (death.signal ? "signal " + std::to_string(death.signal) : "exit status " + std::to_string(death.status)) + ":\n" + read_all(log_of(run)));
+    }
+  }
+
+  void compare(const Workflow& workflow, const fs::path& run, Tally& tally) const {
+    const auto found = outcome_of(run);
+    std::map<std::string, int> seen;
+    for (const auto& line : found.metrics) ++seen[line];
+    for (const auto& line : workflow.whole.metrics) tally.lost += seen.count(line) ? 0 : 1;
+    for (const auto& [line, count] : seen) tally.duplicated += count - 1;
+    tally.equal += found == workflow.whole ? 1 : 0;
+    const auto audit = program_.run({"audit", run.string()}, log_of(run));
+    tally.clean += audit.status == 0 && audit.signal == 0 ? 1 : 0;
+    if (found != workflow.whole || audit.status != 0) give_up(run.string() + " differs from the whole run, or its audit has faults:\n" + read_all(log_of(run)));
+    // Resumed once more it has nothing to do, and changes nothing.
+    expect_done(program_.run(command(workflow, run, true), log_of(run)), run);
+    if (read_all(log_of(run)).find("has finished") == std::string::npos || outcome_of(run) != found) give_up(run.string() + ": a run that has finished went on");
+  }
+
+  Program program_;
+  fs::path scratch_;
+  pcg32 random_;
+  std::string history_;  // of the run under way
+};
+
+std::vector<Workflow> workflows(const fs::path& source, const fs::path& scratch, bool has_torch) {
+  std::string rows;
+  for (int i = 0; i < 37; ++i) rows += R"({"prompt": "question number )" + std::to_string(i) + "\"}\n";
+  write_all(scratch / "rows.jsonl", rows);
+  const auto simulated = [&](const std::string& method, int staleness) {
+    const auto recipe = scratch / (method + ".json");
+    write_all(recipe, R"({"method": ")" + method + R"(", "seed": 5, "dataset": {"path": "rows.jsonl"},
+  "teacher": {"client": "simulated", "max_tokens": 12, "latency": {"distribution": "uniform", "min_ms": 1, "max_ms": 8}},
+  "student": {"client": "simulated", "tokenizer": "bytes", "renderer": "role_colon", "latency": {"distribution": "fixed", "mean_ms": 2}},
+  "training": {"batch_size": 4, "epochs": 3, "learning_rate": 1e-3, "lr_schedule": "cosine"},
+  "engine": {"depth": 4, "staleness": )" + std::to_string(staleness) + R"(, "stop_grace": 0.02}, "checkpoint": {"every": 4, "keep_last": 2}})");
+    return recipe;
+  };
+  std::vector<Workflow> all;
+  all.push_back({.name = "off_policy", .recipe = simulated("off_policy", 0), .flags = {}, .weight = 4});
+  all.push_back({.name = "on_policy", .recipe = simulated("on_policy", 1), .flags = {}, .weight = 4});
+  if (has_torch) {
+    all.push_back({.name = "embedded",
+                   .recipe = source / "examples/tasks/distill.json",
+                   .flags = {"--set", "training.max_steps=24", "--set", "training.batch_size=16", "--set", "evaluation.every=0", "--set", "evaluation.limit=4", "--set", "checkpoint.every=5",
+                             "--set", "engine.stop_grace=0.1"},
+                   .weight = 1});
+  }
+  return all;
+}
+
+void print(const Tally& tally, const std::vector<Workflow>& all) {
+  std::set<std::string> points;
+  for (const auto& workflow : all) {
+    for (const auto& [point, passages] : workflow.points) points.insert(point);
+    for (const auto& [point, passages] : workflow.resumed_points) points.insert(point);
+  }
+  for (const auto& [point, kills] : tally.kills) points.insert(point);
+  std::printf("\n%-34s kills\n", "point");
+  for (const auto& point : points) std::printf("%-34s %5d\n", point.c_str(), tally.kills.count(point) ? tally.kills.at(point) : 0);
+  std::printf("\n%d runs, %d kills, %d stops, %d resumes (%d ended before their fate); lost %d, duplicated %d, audit clean %d of %d, digest equal %d of %d\n", tally.runs, tally.killed(), tally.stops,
+              tally.resumes, tally.unmet, tally.lost, tally.duplicated, tally.clean, tally.runs, tally.equal, tally.runs);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 3) {
+    std::fputs("usage: kill_resume BIN_DIR SOURCE_DIR [--kills N] [--seed S] [--workflow NAME]... [--keep]\n", stderr);
+    return 2;
+  }
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  const fs::path bin = fs::absolute(argv[1]), source = fs::absolute(argv[2]);
+  int kills = 30;
+  std::uint64_t seed = 20261123;
+  std::set<std::string> wanted;
+  bool is_kept = false;
+  for (int i = 3; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "--keep") is_kept = true;
+    else if (i + 1 == argc) return std::fprintf(stderr, "kill_resume: %s needs a value, or is not known\n", word.c_str()), 2;
+    else if (word == "--kills") kills = std::atoi(argv[++i]);
+    else if (word == "--seed") seed = std::strtoull(argv[++i], nullptr, 10);
+    else if (word == "--workflow") wanted.insert(argv[++i]);
+    else return std::fprintf(stderr, "kill_resume: unknown word %s\n", word.c_str()), 2;
+  }
+  const auto scratch = fs::temp_directory_path() / ("pipestill-kill-resume-" + std::to_string(::getpid()));
+  fs::create_directories(scratch);
+  Trial trial(Program(bin / "pipestill"), scratch, seed);
+  Tally tally;
+  try {
+    auto all = workflows(source, scratch, fs::exists(bin.parent_path() / "lib/pipestill_torch.so"));
+    if (!wanted.empty()) std::erase_if(all, [&](const Workflow& workflow) { return !wanted.count(workflow.name); });
+    if (all.empty()) give_up("no such workflow");
+    for (auto& workflow : all) trial.measure(workflow);
+    std::vector<const Workflow*> turns;
+    for (const auto& workflow : all) turns.insert(turns.end(), workflow.weight, &workflow);
+    for (std::size_t turn = 0; tally.killed() < kills; ++turn) trial.live(*turns[turn % turns.size()], kills - tally.killed(), tally);
+    print(tally, all);
+  } catch (const std::exception& e) {
+    std::printf("seed %llu; what the run under way met:\n%skept: %s\nFAILED: %s\n", static_cast<unsigned long long>(seed), trial.history().c_str(), scratch.c_str(), e.what());
+    return 1;
+  }
+  if (!is_kept) fs::remove_all(scratch);
+  return tally.lost == 0 && tally.duplicated == 0 && tally.equal == tally.runs && tally.clean == tally.runs ? 0 : 1;
+}

@@ -1,0 +1,163 @@
+#!/usr/bin/env bash
+# Whatever ended a run, it goes on with --resume to the bytes of the run that nothing ended, and says what it passes over. What must not change may not.
+. "$(dirname "$0")/lib.sh"
+cd "$scratch"
+set -m # or the runs would inherit an ignored SIGINT, as background jobs of a script do
+write_rows 30 rows.jsonl
+write_rows 6 heldout.jsonl
+write_simulated_recipe on_policy recipe.json
+command=("$pipestill" run recipe.json --set checkpoint.every=4 --set engine.staleness=1 --set evaluation.path=heldout.jsonl --set evaluation.every=5 --no-progress)
+run() { "${command[@]}" "$@"; }
+# killed DIR POINT[:N] FLAG...: a run that ends there
+killed() {
+  local out=$1 point=$2 status=0
+  shift 2
+  (PIPESTILL_FAULT=$point run --out "$out" "$@" >/dev/null 2>&1) 2>/dev/null || status=$?
+  [ "$status" -eq 137 ] || fail "$out was to be killed at $point, and its exit status is $status"
+}
+expect_same() {
+  expect_identical whole "$1"
+  expect_clean "$1"
+  expect_equal "$1: ledger_digest" "$(json_value whole/summary.json ledger_digest)" "$(json_value "$1/summary.json" ledger_digest)"
+  cmp <(sed 's/,"observed".*//' whole/metrics.jsonl) <(sed 's/,"observed".*//' "$1/metrics.jsonl") || fail "$1: another metrics.jsonl"
+  cmp whole/evaluations.jsonl "$1/evaluations.jsonl" || fail "$1: another evaluations.jsonl"
+}
+expect_exit 0 run --out whole
+steps=$(json_value whole/summary.json steps)
+
+# from a checkpoint, with nothing but the directory
+killed a ledger.after_commit:11
+expect_exit 2 run --out a
+expect_sentence "holds a run already" "--resume"
+expect_exit 0 "$pipestill" run --resume --out a --no-progress
+expect_text "$stderr" "goes on at batch 8 of $steps; 3 batches that the ledger has behind it are computed again and compared"
+expect_equal "resumed_at" 8 "$(json_value a/summary.json resumed_at)"
+expect_equal "steps" "$steps" "$(json_value a/summary.json steps)"
+expect_equal "num_tokens" "$(json_value whole/summary.json num_tokens)" "$(json_value a/summary.json num_tokens)"
+expect_equal "eval.before" "$(json_value whole/summary.json eval.before.exact_match)" "$(json_value a/summary.json eval.before.exact_match)"
+expect_same a
+content_of() { find "$1" -type f | sort | xargs sha256sum | sha256sum; }
+digest=$(content_of a)
+expect_exit 0 "$pipestill" run --resume --out a --no-progress
+expect_text "$stdout" "has finished: there is nothing left to do"
+expect_equal "a finished run that is resumed" "$digest" "$(content_of a)"
+checked "a killed run goes on from its newest checkpoint, and one that has finished does nothing"
+
+# another schedule, depth and threads; then killed again while it goes on
+killed b ledger.after_commit:6 --schedule sequential
+(PIPESTILL_FAULT=resume.before_cut "$pipestill" run --resume --out b >/dev/null 2>&1) 2>/dev/null && fail "b was to be killed"
+(PIPESTILL_FAULT=ledger.after_commit:3 "$pipestill" run --resume --out b --depth 8 --threads 2 >/dev/null 2>&1) 2>/dev/null && fail "b was to be killed"
+expect_exit 0 "$pipestill" run --resume --out b --depth 2 --no-progress
+expect_same b
+checked "schedules may change between a run's parts"
+
+# before anything was saved, and before the run had begun
+killed c ledger.before_commit:2
+expect_exit 0 "$pipestill" run --resume --out c --no-progress
+expect_text "$stderr" "begins again: there is no checkpoint"
+expect_same c
+expect_exit 2 "$pipestill" run --resume --out d
+expect_sentence "d holds no run that could go on"
+expect_exit 0 run --resume --out d
+expect_same d
+expect_exit 2 "$pipestill" run --resume
+expect_sentence "--resume needs --out"
+checked "a run without a checkpoint begins again, and one that never was begins"
+
+# stopped: its checkpoint is where it was cut
+"${command[@]}" --out e --set teacher.latency.min_ms=100 --set teacher.latency.max_ms=150 >/dev/null 2>&1 &
+wait_for 20 test -s e/metrics.jsonl
+kill -INT $!
+wait $! && fail "e was to be stopped" || expect_equal "a stopped run's exit status" 130 $?
+cut=$(wc -l <e/metrics.jsonl)
+expect_file "e/checkpoints/$(printf 'step-%08d' "$cut")"
+expect_exit 0 "$pipestill" run --resume --out e --no-progress
+expect_text "$stderr" "goes on at batch $cut of $steps; 0 batches"
+expect_same e
+checked "a stop leaves a checkpoint at its cut"
+
+# failed: the same, and what failed may be mended
+expect_exit 3 run --out f --set student.fail_at_step=9
+expect_equal "the failed run's steps" 9 "$(json_value f/summary.json steps)"
+expect_file f/checkpoints/step-00000009
+expect_exit 2 run --resume --out f
+expect_sentence "student.fail_at_step was 9, and is -1 now; --allow-changed student.fail_at_step"
+expect_exit 0 run --resume --out f --allow-changed student.fail_at_step
+expect_identical whole f
+expect_equal "deterministic" false "$(json_value f/summary.json deterministic)"
+grep -q "resumed with another student.fail_at_step: 9 before, -1 then" f/summary.json || fail "the change is not among the reasons"
+checked "a failure leaves a checkpoint at its cut, and what is changed on purpose is among the reasons"
+
+# damaged checkpoints
+killed g ledger.after_commit:14
+printf 'x' >>g/checkpoints/step-00000012/student/simulated.json
+expect_exit 0 run --resume --out g
+expect_text "$stderr" "step-00000012 is damaged and not used: "
+expect_text "$stderr" "goes on at batch 8 of $steps"
+expect_same g
+checked "a damaged checkpoint is passed over with a sentence"
+
+# another recipe, other data, another machine, another recomputation
+killed h ledger.after_commit:11
+cp -r h h.before
+expect_exit 2 run --resume --out h --seed 99
+expect_sentence "seed was" "--allow-changed seed"
+expect_exit 2 "$pipestill" run --resume --out h --set training.learning_rate=0.5
+expect_sentence "training.learning_rate"
+cp rows.jsonl rows.kept
+sed -i 's/30 /31 /;1s/a/b/' rows.jsonl
+echo '{"prompt": "one more"}' >>rows.jsonl
+expect_exit 2 "$pipestill" run --resume --out h
+expect_sentence "the file has changed"
+expect_exit 2 run --resume --out h
+expect_sentence "dataset was" "--allow-changed dataset"
+cp rows.kept rows.jsonl
+sed -i 's/"libc": "[^"]*"/"libc": "1.0"/' h/identity.json
+expect_exit 2 "$pipestill" run --resume --out h
+expect_sentence "libc was 1.0, and is" "--allow-changed libc"
+cp h.before/identity.json h/identity.json
+expect_exit 2 run --out i --allow-changed libc
+expect_sentence "--allow-changed belongs to --resume"
+expect_exit 0 run --resume --out h
+expect_same h
+checked "a changed recipe, dataset or machine is refused by name, and the run can go on afterwards"
+
+# one process at a time
+"${command[@]}" --out j --set teacher.latency.min_ms=100 --set teacher.latency.max_ms=150 >/dev/null 2>&1 &
+first=$!
+wait_for 20 test -s j/metrics.jsonl
+expect_exit 2 run --resume --out j
+expect_sentence "another process is running in j"
+kill -KILL $first
+wait $first 2>/dev/null || true
+expect_exit 0 "$pipestill" run --resume --out j --no-progress
+expect_same j
+checked "a second process is refused, and a killed one keeps no lock"
+
+# a disk that fails: a sentence, exit 3, and the run can go on
+for fault in file.write:4=ENOSPC file.write:12=EIO file.sync:9=EIO file.rename:6=ENOSPC directory.make:3=EIO; do
+  out=disk-$fault
+  status=0
+  PIPESTILL_FAULT=$fault "${command[@]}" --out "$out" >"$stdout" 2>"$stderr" </dev/null || status=$?
+  expect_equal "exit status with $fault" 3 $status
+  expect_text "$stderr" "$out/"
+  expect_exit 0 run --resume --out "$out"
+  expect_same "$out"
+done
+checked "a disk that is full or broken ends the run with a sentence, and it can go on"
+
+# the end of an epoch, a short last batch, max_steps inside an epoch
+for shape in "--set training.batch_size=7 --set training.epochs=3" "--set training.batch_size=30 --set training.epochs=4" "--set training.max_steps=13 --set training.epochs=9"; do
+  # shellcheck disable=SC2086
+  expect_exit 0 run --out shape-whole $shape
+  shape_steps=$(json_value shape-whole/summary.json steps)
+  for at in 1 $((shape_steps / 2)) $((shape_steps - 1)) "$shape_steps"; do
+    # shellcheck disable=SC2086
+    killed "shape-$at" "ledger.after_commit:$at" $shape --set checkpoint.every=1
+    expect_exit 0 "$pipestill" run --resume --out "shape-$at" --no-progress
+    expect_identical shape-whole "shape-$at"
+    expect_clean "shape-$at"
+  done
+  rm -r shape-*
+done
+checked "epochs that end, short batches and max_steps"

@@ -1,0 +1,44 @@
+#include "nodes/run_identity.hpp"
+
+#include <doctest/doctest.h>
+
+#include "tests/ports/support.hpp"
+
+using namespace pipestill;
+using pipestill::testing::TempDir;
+
+TEST_CASE("identity: what changes is refused by name, or taken over with a reason") {
+  RunIdentity identity;
+  REQUIRE(identity.take_over({{"cpu", "a"}, {"libc", "1"}}, {}));
+  CHECK(identity.reasons.empty());
+  REQUIRE(identity.take_over({{"cpu", "a"}, {"libc", "1"}}, {}));
+  const auto refused = identity.take_over({{"cpu", "b\n"}, {"libc", "1"}}, {});
+  REQUIRE(!refused);
+  CHECK(refused.error().code == ErrorCode::invalid_input);
+  CHECK(refused.error().message == "the run cannot go on as it began: cpu was a, and is b\\u000a now; --allow-changed cpu says that it is meant");
+  CHECK(identity.facts.at("cpu") == "a");
+  const std::vector<std::string> other{"libc"}, both{"cpu", "libc"};
+  CHECK(!identity.take_over({{"cpu", "b"}, {"libc", "2"}}, other));
+  REQUIRE(identity.take_over({{"cpu", "b"}}, both));
+  CHECK(identity.reasons == std::vector<std::string>{"resumed with another cpu: a before, b then", "resumed with another libc: 1 before, nothing then"});
+  REQUIRE(identity.take_over({{"cpu", "b"}}, {}));  // from now on it is what it is
+  CHECK(identity.reasons.size() == 2);
+}
+
+TEST_CASE("identity: to a file and back, and a file that is none") {
+  const TempDir dir;
+  CHECK(RunIdentity::read(dir.path() / "none").value().facts.empty());
+  const RunIdentity identity{{{"cpu", "a \"b\""}}, {"because"}};
+  REQUIRE(identity.write(dir.path() / "identity.json"));
+  const auto read = RunIdentity::read(dir.path() / "identity.json");
+  REQUIRE(read);
+  CHECK(read->facts == identity.facts);
+  CHECK(read->reasons == identity.reasons);
+  for (const char* wrong : {"{", "[]", "{}", R"({"identity":[],"reasons":[]})", R"({"identity":{"a":1},"reasons":[]})", R"({"identity":{},"reasons":[1]})"}) {
+    CAPTURE(std::string(wrong));
+    const auto refused = RunIdentity::read(dir.write("wrong.json", wrong));
+    REQUIRE(!refused);
+    CHECK(refused.error().code == ErrorCode::invalid_input);
+    CHECK(refused.error().message.find("wrong.json") != std::string::npos);
+  }
+}
