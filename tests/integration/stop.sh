@@ -66,6 +66,8 @@ checked "a stopped run is the run that has as many steps"
 for steps in 1 3 6 10; do
   start "killed-$steps" recipe.json "${patient[@]}" --depth 4
   wait_for 20 has_steps $steps
+  expect_exit 3 "$pipestill" audit "$run"
+  expect_sentence "is in use"
   kill -KILL "$pid"
   wait "$pid" 2>/dev/null || true
   expect_no_file "$run/summary.json"
@@ -73,7 +75,7 @@ for steps in 1 3 6 10; do
   recorded=$(sed -n 's/^clean: \([0-9]*\) steps.*/\1/p' "$stdout")
   [ "$recorded" -ge $steps ] || fail "$run: the ledger has $recorded steps, and metrics.jsonl had $steps"
 done
-checked "SIGKILL: the ledger has every step that metrics.jsonl had, and audit finds it clean"
+checked "SIGKILL: the ledger has every step that metrics.jsonl had, and audit finds it clean, once the run has ended"
 
 # Beyond the grace the cut falls, and everything in flight is dropped.
 slow=(--depth 4 --set teacher.latency.distribution=fixed --set teacher.latency.mean_ms=60000)
