@@ -117,6 +117,7 @@ for delay in 0 0.002 0.004 0.006 0.008 0.01 0.015 0.02 0.03 0.05; do
   expect_stop 10000
   if [ -e "$run" ]; then
     expect_run "$run" stopped 0
+    expect_clean "$run"
     expect_no_parts
   else
     no_directory=$((no_directory + 1))
