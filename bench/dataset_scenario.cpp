@@ -1,6 +1,5 @@
 // dataset: what it takes to open a large dataset and to order its epochs: time and memory a row, and how they grow.
 #include <malloc.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <boost/json/array.hpp>
@@ -19,6 +18,7 @@
 
 #include "bench/harness.hpp"
 #include "bench/scenarios.hpp"
+#include "bench/scratch_directory.hpp"
 #include "ports/dataset/dataset_factory.hpp"
 #include "ports/dataset/epoch_order.hpp"
 
@@ -37,29 +37,6 @@ struct DatasetArguments {
   std::size_t repetitions = 3;
   std::string directory;
   bool json = false;
-};
-
-/// A directory of our own, gone with the object.
-class ScratchDirectory {
- public:
-  static Result<std::unique_ptr<ScratchDirectory>> make(const std::string& below) {
-    std::error_code error;
-    const auto base = below.empty() ? fs::temp_directory_path(error) : fs::path(below);
-    auto name = (base / "pipestill-bench-XXXXXX").string();
-    if (error || !::mkdtemp(name.data())) return fail(ErrorCode::invalid_input, "cannot make a directory for temporary files in " + base.string() + " (--directory)");
-    return std::unique_ptr<ScratchDirectory>(new ScratchDirectory(name));
-  }
-  ScratchDirectory(const ScratchDirectory&) = delete;
-  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-  ~ScratchDirectory() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  explicit ScratchDirectory(fs::path path) : path_(std::move(path)) {}
-  fs::path path_;
 };
 
 /// Bytes of a line of /proc/self/status in kB; 0 where there is none.

@@ -15,6 +15,7 @@ int run_program(int argc, char** argv) {
   add_pipeline(program, action);
   add_overlap(program, action);
   add_dataset(program, action);
+  add_ledger(program, action);
   add_tokenize(program, action);
 #ifdef PIPESTILL_BENCH_MODELS
   add_gemm(program, action);

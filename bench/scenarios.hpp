@@ -11,6 +11,7 @@ void add_engine(CLI::App& program, Action& action);
 void add_pipeline(CLI::App& program, Action& action);
 void add_overlap(CLI::App& program, Action& action);
 void add_dataset(CLI::App& program, Action& action);
+void add_ledger(CLI::App& program, Action& action);
 void add_tokenize(CLI::App& program, Action& action);
 // These compute on the embedded models.
 void add_gemm(CLI::App& program, Action& action);

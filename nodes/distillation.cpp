@@ -217,6 +217,10 @@ class Distillation {
   std::optional<Failure> prepare() {
     auto planned = plan_run(recipe_, ports_);
     if (!planned) return Failure{"recipe", std::nullopt, std::move(planned.error())};
+    if (ports_.ledger && ports_.ledger->next_step() != 0) {
+      return Failure{"ledger", std::nullopt,
+                     {ErrorCode::invalid_input, "the run begins at step 0, and its ledger is at step " + std::to_string(ports_.ledger->next_step()) + ": it needs one of its own"}};
+    }
     parts_.plan = *batch_plan(recipe_, ports_);
     for (std::size_t i = 0; i < planned->datasets.size(); ++i) {
       summary_.identity["dataset" + (i == 0 ? "" : "." + std::to_string(i))] = planned->datasets[i].fingerprint;

@@ -23,7 +23,7 @@ struct RecordedRunOptions {
 };
 
 /// Opens the recipe's ports, runs, and leaves a run directory behind; its summary.json is written last, its recipe.json first, with
-/// the datasets' fingerprints: run again, it refuses data that has changed since.
+/// the datasets' fingerprints: run again, it refuses data that has changed since. Every batch is in its ledger before it is in metrics.jsonl.
 /// What is wrong before the first step by the user's input is an Error, and leaves no directory; everything later is in the summary.
 [[nodiscard]] Result<RunSummary> record_run(const Recipe& recipe, const RecordedRunOptions& options);
 

@@ -38,7 +38,7 @@ class Ledger {
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;
 
-  /// The entry of step next_step(), any other being ErrorCode::internal; about 50 microseconds and 4 a row, and now and then some milliseconds, when the log
+  /// The entry of step next_step(), any other being ErrorCode::internal; about 40 microseconds and 3 a row (pipestill-bench ledger), and now and then some milliseconds, when the log
   /// goes into the file. Returns the cumulative digest behind it.
   /// Where an expectation stands at that step, all that the digest includes must be as it says, or it is ErrorCode::backend_failed, naming the
   /// step, the first column that differs and both values; its entry stays as it is, but for what was observed: the times are those of now, and

@@ -149,7 +149,11 @@ Result<void> SqliteDatabase::check(const Identity& identity) {
   const auto refuse = [&](const std::string& what) -> Result<void> { return fail(ErrorCode::invalid_input, path_.string() + " is no " + identity.name + ": " + what); };
   const auto application = number("PRAGMA application_id");
   if (!application) return fail(application.error());
-  if (*application != identity.application_id) return refuse("the program that made it is another one");
+  if (*application != identity.application_id) {
+    const auto tables = number("SELECT count(*) FROM sqlite_schema");
+    if (!tables) return fail(tables.error());
+    return refuse(*application == 0 && *tables == 0 ? "it is empty: its run ended before it began" : "the program that made it is another one");
+  }
   const auto version = number("PRAGMA user_version");
   if (!version) return fail(version.error());
   if (*version != identity.version) {

@@ -21,7 +21,7 @@ expect_refusal() {
   expect_text "$stderr" "$1"
 }
 
-scenarios="engine pipeline overlap dataset tokenize"
+scenarios="engine pipeline overlap dataset ledger tokenize"
 [ "$with_torch" = OFF ] || scenarios+=" gemm sample train"
 expect_exit 0 "$bench" --help
 for scenario in $scenarios; do expect_text "$stdout" "  $scenario "; done
@@ -73,6 +73,14 @@ expect_equal "what dataset leaves behind" "" "$(ls -A temporary)"
 expect_exit 2 "$bench" dataset --rows 10 --directory nowhere
 expect_refusal "--directory"
 checked "dataset: two sizes, and nothing left behind"
+
+expect_exit 0 "$bench" ledger --rows 1,8 --batches 20 --repetitions 1 --directory temporary --json
+expect_keys scenario batches repetitions sizes rows append_us append_cpu_us longest_us open_us bytes content_digest_us
+expect_count 2 '"append_us":'
+expect_exit 0 "$bench" ledger --rows 2 --batches 10 --repetitions 1 --directory temporary
+expect_text "$stdout" "the longest append"
+expect_equal "what ledger leaves behind" "" "$(ls -A temporary)"
+checked "ledger: two sizes, and nothing left behind"
 
 write_rows 8 rows.jsonl
 write_simulated_recipe off_policy recipe.json

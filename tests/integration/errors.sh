@@ -108,6 +108,17 @@ expect_exit 1 "$pipestill" diff out whole
 expect_text "$stdout" "first difference at step 9: step"
 expect_clean out whole
 checked "the steps before a failure are those of a run that does not fail, and so does audit find them"
+
+# A disk that is full, for which a limit on the size of files stands: the run ends at the first batch that cannot be recorded.
+rm -rf out
+expect_exit 3 bash -c 'trap "" XFSZ; ulimit -f 100; exec "$@"' - "$pipestill" run recipe.json --out out
+expect_sentence "metrics_sink, batch " "SQLite failed on out/run.sqlite"
+expect_run out failed
+[ "$(json_value out/summary.json steps)" -gt 2 ] || fail "the limit was reached too early to tell anything"
+said=$(grep '^pipestill: ' "$stderr" | cut -c 12-)
+expect_clean out
+checked "$said; what was recorded before is clean"
+
 failed 3 forward_backward 3 3 "$pipestill" run recipe.json --set student.fail_at_step=3 --json
 expect_equal "the number of lines that a failed run --json prints" 1 "$(wc -l <"$stdout")"
 rm -rf out

@@ -66,6 +66,8 @@ checked "a stopped run is the run that has as many steps"
 for steps in 1 3 6 10; do
   start "killed-$steps" recipe.json "${patient[@]}" --depth 4
   wait_for 20 has_steps $steps
+  expect_exit 3 "$pipestill" audit "$run"
+  expect_sentence "is in use"
   kill -KILL "$pid"
   wait "$pid" 2>/dev/null || true
   expect_no_file "$run/summary.json"
@@ -73,7 +75,7 @@ for steps in 1 3 6 10; do
   recorded=$(sed -n 's/^clean: \([0-9]*\) steps.*/\1/p' "$stdout")
   [ "$recorded" -ge $steps ] || fail "$run: the ledger has $recorded steps, and metrics.jsonl had $steps"
 done
-checked "SIGKILL: the ledger has every step that metrics.jsonl had, and audit finds it clean"
+checked "SIGKILL: the ledger has every step that metrics.jsonl had, and audit finds it clean, once the run has ended"
 
 # Beyond the grace the cut falls, and everything in flight is dropped.
 slow=(--depth 4 --set teacher.latency.distribution=fixed --set teacher.latency.mean_ms=60000)
@@ -115,6 +117,7 @@ for delay in 0 0.002 0.004 0.006 0.008 0.01 0.015 0.02 0.03 0.05; do
   expect_stop 10000
   if [ -e "$run" ]; then
     expect_run "$run" stopped 0
+    expect_clean "$run"
     expect_no_parts
   else
     no_directory=$((no_directory + 1))

@@ -13,6 +13,7 @@
 
 #include "nodes/batch_source.hpp"
 #include "nodes/ledger_columns.hpp"
+#include "nodes/metrics_sink.hpp"
 #include "nodes/recorded_run.hpp"
 #include "nodes/run_diff.hpp"
 #include "nodes/run_directory.hpp"
@@ -496,6 +497,35 @@ TEST_CASE("a run whose batches were recorded before must come to the same, or it
   CHECK(other.failure->error.message.find("learning_rate") != std::string::npos);
   CHECK(other.totals.steps == 0);
   CHECK(audit_run(place / "run").value().ledger_digest == first.ledger_digest);  // as it was
+}
+
+TEST_CASE("what the ledger refuses fails the batch, and nobody hears of it; a ledger at another step than the run's is refused before it begins") {
+  const Workplace place;
+  const auto ledger = std::shared_ptr<Ledger>(Ledger::create(place / "run.sqlite", {}).value());
+  const auto telemetry = std::make_shared<RecordingTelemetry>();
+  const auto totals = std::make_shared<RunTotals>();
+  int steps_seen = 0;
+  const MetricsSink sink(telemetry, std::make_shared<SimulatedClock>(), totals, [&](const StepResult&) { ++steps_seen; }, ledger);
+  graph::Context context;
+  const auto refused = sink({.at = {0, 3, 3}, .rows = {Row{.dropped = DropReason::bad}}}, context);
+  REQUIRE(!refused);
+  CHECK(refused.error().code == ErrorCode::internal);
+  CHECK(telemetry->rows.empty());
+  CHECK(telemetry->events.empty());
+  CHECK(totals->steps == 0);
+  CHECK(steps_seen == 0);
+  REQUIRE(sink({.at = {0, 0, 0}, .rows = {Row{.dropped = DropReason::bad}}}, context));
+  CHECK(telemetry->rows.size() == 1);
+  CHECK(steps_seen == 1);
+  CHECK(ledger->next_step() == 1);
+
+  const auto recipe = place.recipe("off_policy");
+  auto ports = make_ports(recipe, std::make_shared<SimulatedClock>(), nullptr).value();
+  ports.ledger = ledger;
+  const auto summary = distil(recipe, ports, {.executor = graph::Executor::small});
+  REQUIRE(summary.failure);
+  CHECK(summary.failure->error.code == ErrorCode::invalid_input);
+  CHECK(summary.failure->error.message.find("its ledger is at step 1") != std::string::npos);
 }
 
 TEST_CASE("diff names batch, row and field where two ledgers differ, and reads metrics.jsonl where one is missing") {

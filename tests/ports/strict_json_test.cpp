@@ -4,7 +4,6 @@
 
 #include <boost/json/serialize.hpp>
 #include <cmath>
-#include <cmath>
 #include <string>
 
 namespace {
@@ -47,7 +46,7 @@ TEST_CASE("decimal fractions are rounded as the compiler rounds them") {
 }
 
 TEST_CASE("a line's numbers are rounded correctly too, and one beyond 64 bits is the nearest double") {
-  const auto number = [](const char* text) { return parse_strict_json_line(text, "f.jsonl", {}).value().to_number<double>(); };
+  const auto number = [](const char* text) { return pipestill::parse_strict_json_line(text, "f.jsonl", {}).value().to_number<double>(); };
   CHECK(number("0.9452706955539223") == 0.9452706955539223);
   CHECK(number("0.38120423768821243") == 0.38120423768821243);
   CHECK(number("100000000000000000000") == 1e20);

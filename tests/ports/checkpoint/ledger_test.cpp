@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -218,6 +219,37 @@ TEST_CASE("a step that is not the next one is refused, and changes nothing") {
   CHECK(read_ledger(dir.path() / "run.sqlite").value().size() == 3);
 }
 
+TEST_CASE("a disk that is full is an error of the batch, after which nothing has changed" * doctest::timeout(60)) {
+  const TempDir dir;
+  const auto path = dir.path() / "run.sqlite";
+  // In a process of its own: the limit, which stands for the disk, is a process's.
+  const auto child = fork();
+  if (child == 0) {
+    signal(SIGXFSZ, SIG_IGN);
+    auto ledger = Ledger::create(path, {.recipe_directory = "/"});
+    rlimit limit{};
+    getrlimit(RLIMIT_FSIZE, &limit);
+    const auto plenty = limit;
+    limit.rlim_cur = 200'000;
+    setrlimit(RLIMIT_FSIZE, &limit);
+    std::uint64_t step = 0;
+    Result<Sha256Digest> appended = empty_ledger_digest();
+    for (; appended && step < 10'000; ++step) appended = (*ledger)->append(ledger_entry_at(step), observed_at(step));
+    const auto full_at = step - 1;
+    if (appended || appended.error().code != ErrorCode::backend_failed || appended.error().message.find(path.string()) == std::string::npos) _exit(1);
+    if ((*ledger)->next_step() != full_at || (*ledger)->append(ledger_entry_at(full_at), {})) _exit(2);
+    setrlimit(RLIMIT_FSIZE, &plenty);
+    if (!(*ledger)->append(ledger_entry_at(full_at), observed_at(full_at)) || !(*ledger)->close()) _exit(3);
+    _exit(0);
+  }
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  const auto ledger = Ledger::open(path, 1);  // which looks at every digest
+  if (!ledger) FAIL(ledger.error().message);
+  CHECK((*ledger)->expectations() > 10);
+}
+
 TEST_CASE("a new ledger overwrites nothing, and a ledger that is being written is nobody else's") {
   const TempDir dir;
   const auto path = dir.path() / "run.sqlite";
@@ -369,6 +401,7 @@ TEST_CASE("a ledger is opened at any step that it has, and at none behind its en
 TEST_CASE("what is no ledger, is of another version or does not hold together is refused, by name and reason") {
   const TempDir dir;
   CHECK(error_says(ledger_refusal(dir.write("text.sqlite", std::string(5000, 'x'))), "no SQLite database"));
+  CHECK(error_says(ledger_refusal(dir.write("empty.sqlite", "")), "it is empty"));
   const auto foreign = dir.path() / "foreign.sqlite";
   change_database(foreign, "CREATE TABLE batches (step)");
   CHECK(error_says(ledger_refusal(foreign), "another one"));
