@@ -217,9 +217,10 @@ class Distillation {
   std::optional<Failure> prepare() {
     auto planned = plan_run(recipe_, ports_);
     if (!planned) return Failure{"recipe", std::nullopt, std::move(planned.error())};
-    if (ports_.ledger && ports_.ledger->next_step() != 0) {
+    if (ports_.ledger && ports_.ledger->next_step() != parts_.first) {
       return Failure{"ledger", std::nullopt,
-                     {ErrorCode::invalid_input, "the run begins at step 0, and its ledger is at step " + std::to_string(ports_.ledger->next_step()) + ": it needs one of its own"}};
+                     {ErrorCode::invalid_input, "the run begins at step " + std::to_string(parts_.first) + ", and its ledger is at step " + std::to_string(ports_.ledger->next_step()) +
+                                                    ": it needs one of its own"}};
     }
     parts_.plan = *batch_plan(recipe_, ports_);
     for (std::size_t i = 0; i < planned->datasets.size(); ++i) {

@@ -190,6 +190,10 @@ class Recording {
     auto entries = count_entries(directory.ledger());
     if (!entries) return fail(std::move(entries.error()));
     place_ = checkpoints.newest(*entries, [&](const Error& error) { notice(error.message); });
+    if (place_ && place_->facts.step > plan_.total_steps) {
+      return fail(ErrorCode::invalid_input, fmt::format("the run would end after {} batches, and its checkpoint {} is behind {} already", plan_.total_steps,
+                                                        place_->student.parent_path().string(), place_->facts.step));
+    }
     return {};
   }
 
@@ -257,6 +261,7 @@ class Recording {
       summary.status = RunSummary::Status::failed;
       summary.failure = RunSummary::Failure{"run_directory", std::nullopt, std::move(done.error())};
     };
+    if (summary.status == RunSummary::Status::finished) settle(ports_.ledger->drop_expectations());  // there are some only where the run's end was moved
     settle((*files)->close());
     settle(ports_.ledger->close());
     settle(directory.write_summary(summary.to_json()));

@@ -394,6 +394,13 @@ Result<LedgerRecord> Ledger::read(std::uint64_t step) {
 std::uint64_t Ledger::next_step() const { return writing_->next; }
 Sha256Digest Ledger::digest() const { return writing_->digest; }
 std::uint64_t Ledger::expectations() const { return writing_->end - writing_->next; }
+Result<void> Ledger::drop_expectations() {
+  auto& w = *writing_;
+  const auto behind = std::to_string(w.next);
+  auto done = w.file.database.in_transaction([&] { return w.file.database.execute("DELETE FROM rows WHERE step >= " + behind + "; DELETE FROM batches WHERE step >= " + behind); });
+  if (done) w.end = w.next;
+  return done;
+}
 Result<void> Ledger::sync() { return writing_->file.database.sync(); }
 
 Result<void> Ledger::close() {

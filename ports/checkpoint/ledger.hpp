@@ -52,6 +52,8 @@ class Ledger {
   [[nodiscard]] Sha256Digest digest() const;
   /// Entries from next_step() on.
   [[nodiscard]] std::uint64_t expectations() const;
+  /// Takes the entries from next_step() on away, for a run that ends before them: its end was changed.
+  [[nodiscard]] Result<void> drop_expectations();
   /// What was appended until now survives a loss of power. May be called while another thread appends.
   [[nodiscard]] Result<void> sync();
   /// Ends the writing: afterwards the file can be read anywhere, and nothing else is left beside it. At most once; nothing may follow.

@@ -122,6 +122,23 @@ expect_exit 0 run --resume --out h
 expect_same h
 checked "a changed recipe, dataset or machine is refused by name, and the run can go on afterwards"
 
+# the run's end, moved on purpose: further away, into what the ledger has already, and before the checkpoint
+for end in 25 10; do
+  expect_exit 0 run --out "end-whole" --set training.max_steps=$end
+  killed end ledger.after_commit:11
+  expect_exit 0 "$pipestill" run --resume --out end --no-progress --set training.max_steps=$end --allow-changed training.max_steps
+  expect_equal "the moved end" $end "$(json_value end/summary.json steps)"
+  expect_identical end-whole end
+  expect_clean end
+  rm -r end end-whole
+done
+killed end ledger.after_commit:11
+expect_exit 2 "$pipestill" run --resume --out end --no-progress --set training.max_steps=7 --allow-changed training.max_steps
+expect_sentence "would end after 7 batches"
+(PIPESTILL_FAULT=ledger.after_commit:1 "$pipestill" run --resume --out end >/dev/null 2>&1) 2>/dev/null && fail "end was to be killed"
+expect_clean end # its lines were cut back, and what the ledger has behind them is no fault
+checked "the end of a run can be moved, but not before what was trained"
+
 # one process at a time
 "${command[@]}" --out j --set teacher.latency.min_ms=100 --set teacher.latency.max_ms=150 >/dev/null 2>&1 &
 first=$!
