@@ -16,6 +16,7 @@ void add_render(CLI::App& program, Action& action);
 void add_eval(CLI::App& program, Action& action);
 void add_diff(CLI::App& program, Action& action);
 void add_audit(CLI::App& program, Action& action);
+void add_store(CLI::App& program, Action& action);
 void add_tokenize(CLI::App& program, Action& action);
 void add_train_tokenizer(CLI::App& program, Action& action);
 

@@ -16,7 +16,8 @@ enum ExitStatus : int {
 [[nodiscard]] constexpr ExitStatus exit_status(ErrorCode code) {
   switch (code) {
     case ErrorCode::invalid_input: return kInvalidInput;
-    case ErrorCode::backend_failed: return kBackendFailed;
+    case ErrorCode::backend_failed:
+    case ErrorCode::storage_failed: return kBackendFailed;
     case ErrorCode::cancelled: return kStopped;
     case ErrorCode::internal: break;
   }

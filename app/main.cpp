@@ -31,7 +31,7 @@ int run_program(int argc, char** argv) {
   CLI::App program("Distils language models: a teacher's sampling of the next batch overlaps the student's training on this one,\n"
                    "and the result is the same to the last bit as if nothing had overlapped.",
                    "pipestill");
-  program.footer("Exit status: 0 done; 1 diff or audit found a difference; 2 your input is wrong; 3 a backend failed; 4 an internal error; 130 stopped.\n"
+  program.footer("Exit status: 0 done; 1 diff, audit or store found a difference; 2 your input is wrong; 3 a backend failed; 4 an internal error; 130 stopped.\n"
                  "Example: pipestill run examples/tasks/distill.json --out runs/first");
   program.set_version_flag("--version", PIPESTILL_VERSION);
   program.require_subcommand(1);
@@ -44,6 +44,7 @@ int run_program(int argc, char** argv) {
   add_eval(program, action);
   add_diff(program, action);
   add_audit(program, action);
+  add_store(program, action);
   add_tokenize(program, action);
   add_train_tokenizer(program, action);
   if (auto message = unknown_command(program, argc, argv)) return report({ErrorCode::invalid_input, *std::move(message)});

@@ -30,6 +30,7 @@ constexpr std::uint64_t kMostSkipped = 5;  // bad rows that are told one by one
 struct RunArguments {
   RecipeArguments recipe;
   std::string out;
+  std::string replay;
   bool resume = false;
   std::vector<std::string> allowed_changes;
   bool no_progress = false, json = false, verbose = false;
@@ -57,8 +58,9 @@ struct Task {
 
 Result<Task> find_task(const RunArguments& arguments) {
   if (!arguments.resume && !arguments.allowed_changes.empty()) return fail(ErrorCode::invalid_input, "--allow-changed belongs to --resume: a new run has nothing to differ from");
+  if (arguments.resume && !arguments.replay.empty()) return fail(ErrorCode::invalid_input, "--replay begins a new run, and --resume goes on with an old one: leave one of them out");
   if (arguments.resume && arguments.out.empty()) return fail(ErrorCode::invalid_input, "--resume needs --out: the directory of the run that is to go on");
-  Task task{.directory = arguments.out.empty() ? default_directory(arguments.recipe.recipe) : std::filesystem::path(arguments.out)};
+  Task task{.directory = arguments.out.empty() ? default_directory(arguments.recipe.recipe.empty() ? "replay" : arguments.recipe.recipe) : std::filesystem::path(arguments.out)};
   // One that was killed before it had begun begins now, if the recipe is given again: the same command, whenever it ended.
   const bool is_given = !arguments.recipe.recipe.empty();
   if (arguments.resume && (RunDirectory::has_begun(task.directory) || !is_given)) {
@@ -70,10 +72,10 @@ Result<Task> find_task(const RunArguments& arguments) {
     task.resumed = *std::move(opened);
     if (task.finished) return task;
   }
-  if (!is_given && !task.resumed) return fail(ErrorCode::invalid_input, "RECIPE is missing: a recipe file; it may be left out where --resume --out DIR names a run that has begun");
+  if (!is_given && !task.resumed && arguments.replay.empty()) return fail(ErrorCode::invalid_input, "RECIPE is missing: a recipe file; it may be left out where --resume --out DIR names a run that has begun");
   const auto overrides = arguments.recipe.overrides();
   if (!overrides) return fail(overrides.error());
-  auto recipe = is_given ? arguments.recipe.read() : recorded_recipe(*task.resumed, *overrides, arguments.allowed_changes);
+  auto recipe = is_given ? arguments.recipe.read() : recorded_recipe(task.resumed ? task.directory : std::filesystem::path(arguments.replay), *overrides, arguments.allowed_changes);
   if (!recipe) return fail(std::move(recipe.error()));
   task.recipe = *std::move(recipe);
   return task;
@@ -96,7 +98,7 @@ int run_run(const RunArguments& arguments) {
   std::uint64_t skipped = 0;  // written by one stage alone, one batch at a time
   auto summary = [&] {
     Progress progress(monitor, !arguments.no_progress && !arguments.verbose);
-    RecordedRunOptions options{.directory = directory};
+    RecordedRunOptions options{.directory = directory, .replayed = arguments.replay};
     if (!progress.is_live()) options.telemetry = std::make_shared<SpdlogTelemetry>(logger, recipe->telemetry.log_every);
     options.on_plan = [&](const RunPlan& plan) { progress.set_total(plan.total_steps); };
     options.distillation.stop = signals.stop();
@@ -144,6 +146,7 @@ void add_run(CLI::App& program, Action& action) {
   arguments->recipe.add_to(command, RecipeArguments::Need::optional);
   command.add_option("--out", arguments->out, "The run directory, new or empty (default: runs/<recipe>-<UTC time>)");
   command.add_flag("--resume", arguments->resume, "Go on with the run in --out from its newest checkpoint, to the same bytes; RECIPE may be left out");
+  command.add_option("--replay", arguments->replay, "A new run over the answers that the run in this directory kept (teacher.teacher_store): no teacher is opened; RECIPE may be left out");
   command.add_option("--allow-changed", arguments->allowed_changes, "With --resume: KEY may differ from when the run began (a recipe key, or one of identity.json); may be given more than once")
       ->expected(1)
       ->allow_extra_args(false)

@@ -62,7 +62,18 @@ Description describe_init_teacher() {
                     .type = Type::string,
                     .default_value = "null",
                     .help = "weights that replace the model's own; null: none",
-                    .is_nullable = true}}};
+                    .is_nullable = true},
+                   {.name = "teacher.teacher_store",
+                    .type = Type::string,
+                    .default_value = "null",
+                    .help = "a file that keeps every answer before it is used and answers what was asked before, also in other runs; null: none for a model that repeats "
+                            "itself, else answers.sqlite in the run directory",
+                    .is_nullable = true},
+                   {.name = "teacher.durability",
+                    .type = Type::string,
+                    .default_value = R"("process")",
+                    .help = "what a kept answer outlives: process, its end in whatever way; power, that of the machine too",
+                    .choices = {"process", "power"}}}};
 }
 
 Description describe_batch_source() {

@@ -27,6 +27,7 @@
 #include "ports/dataset/dataset_factory.hpp"
 #include "ports/printable.hpp"
 #include "ports/sampling/sampling_factory.hpp"
+#include "ports/sampling/stored_sampling_client.hpp"
 #include "ports/telemetry/telemetry_fanout.hpp"
 #include "ports/training/training_factory.hpp"
 
@@ -241,7 +242,11 @@ class Distillation {
 
   std::optional<Failure> open(graph::OpenSessions& sessions) {
     const auto clients = teachers_of(ports_);
-    for (std::size_t i = 0; i < recipe_.teachers().opened.size(); ++i) {
+    const auto asked = recipe_.teachers().opened;
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+      auto identity = clients[i]->model_identity(teacher_model(recipe_, asked[i]));
+      if (!identity) return Failure{"init_teacher", std::nullopt, std::move(identity.error())};
+      summary_.identity[numbered_teacher(i)] = *std::move(identity);
       const auto teacher = std::make_shared<TeacherSession>(clients[i], recipe_, i, ports_.clock);
       if (auto failure = sessions.open(teacher, abort_.get_token())) return failure;
       parts_.teachers.push_back(teacher->session());
@@ -556,9 +561,19 @@ Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock
     if (!made) return fail(std::move(made.error()));
     own = *std::move(made);
   }
+  std::map<std::filesystem::path, std::shared_ptr<AnswerStore>> stores;  // one an open file
   for (const auto& asked : recipe.teachers().opened) {
     auto teacher = make_sampling_client(asked.section, ports.clock);
     if (!teacher) return fail(in_section(asked.key, std::move(teacher.error())));
+    if (!asked.teacher_store.empty()) {
+      auto& store = stores[recipe.locate(asked.teacher_store)];
+      if (!store) {
+        auto opened = AnswerStore::open(recipe.locate(asked.teacher_store), asked.durability);
+        if (!opened) return fail(in_section(asked.key + ".teacher_store", std::move(opened.error())));
+        store = *std::move(opened);
+      }
+      *teacher = make_stored_sampling_client(*std::move(teacher), store);
+    }
     if (!ports.teacher) {
       ports.teacher = *std::move(teacher);
     } else {
@@ -570,6 +585,8 @@ Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock
   ports.student = *std::move(student);
   return ports;
 }
+
+std::string numbered_teacher(std::size_t number) { return "teacher" + (number == 0 ? "" : "." + std::to_string(number)); }
 
 std::string describe_flow(const Recipe& recipe) { return flow_to_look_at(recipe).to_text(); }
 

@@ -79,6 +79,9 @@ struct DistillationOptions {
                                                    std::shared_ptr<Telemetry> telemetry,
                                                    const std::function<void(const DatasetProgress&)>& on_dataset_progress = nullptr);
 
+/// The teacher's name in RunSummary::identity: "teacher", "teacher.1", ...
+[[nodiscard]] std::string numbered_teacher(std::size_t number);
+
 /// The flow of this recipe as text, one line a stage, with its models' opening and closing. Costs nothing.
 [[nodiscard]] std::string describe_flow(const Recipe& recipe);
 /// The same as a picture, in the DOT language of Graphviz.

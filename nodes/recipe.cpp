@@ -206,6 +206,8 @@ Recipe::Teacher read_teacher(const Values& values, const std::string& key) {
           .client = values.get<std::string>("teacher.client"),
           .teacher_model = values.text_or_empty("teacher.teacher_model"),
           .teacher_checkpoint_path = values.text_or_empty("teacher.teacher_checkpoint_path"),
+          .teacher_store = values.text_or_empty("teacher.teacher_store"),
+          .durability = values.one_of<Durability>("teacher.durability", {{"process", Durability::process}, {"power", Durability::power}}),
           .max_tokens = values.get<int>("teacher.max_tokens"),
           .temperature = values.get<double>("teacher.temperature"),
           .top_k = values.get<int>("teacher.top_k"),
@@ -396,7 +398,7 @@ Result<void> check_together(const Recipe& recipe, const std::string& name) {
 /// Whether two runs that differ in this key may still be the same run.
 bool is_outside_identity(std::string_view path, const json::value& value) {
   constexpr std::array<std::string_view, 3> kSections = {"evaluation.", "checkpoint.", "telemetry."};
-  constexpr std::array<std::string_view, 11> kKeys = {"dataset.path",       "dataset.cache",         "dataset.fingerprint",
+  constexpr std::array<std::string_view, 13> kKeys = {"dataset.path",       "dataset.cache",         "dataset.fingerprint", "teacher.teacher_store", "teacher.durability",
                                                       "teacher.in_flight",  "teacher.teacher_model", "teacher.teacher_checkpoint_path",
                                                       "student.model",      "engine.depth",          "engine.depth_bytes",
                                                       "engine.threads",     "engine.stop_grace"};

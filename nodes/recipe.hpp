@@ -15,6 +15,7 @@
 
 #include "graph/base/description.hpp"
 #include "graph/base/error.hpp"
+#include "ports/checkpoint/answer_store.hpp"
 #include "ports/dataset/seed_sequence.hpp"
 #include "ports/renderer/renderer.hpp"
 #include "ports/training/training_client.hpp"
@@ -38,6 +39,8 @@ struct Recipe {
     std::string key = "teacher";          ///< of its section, for error texts: teacher, or dataset[1].teacher
     std::string client, teacher_model;    ///< the model's name or directory; empty where the client needs none
     std::string teacher_checkpoint_path;  ///< empty: none
+    std::filesystem::path teacher_store = {};  ///< empty: none of its own
+    Durability durability = Durability::process;
     int max_tokens = 256;
     double temperature = 1.0;
     int top_k = -1;

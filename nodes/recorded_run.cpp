@@ -13,8 +13,10 @@
 #include "nodes/ledger_columns.hpp"
 #include "nodes/run_directory.hpp"
 #include "nodes/run_identity.hpp"
+#include "ports/checkpoint/answer_store.hpp"
 #include "ports/durable_file.hpp"
 #include "ports/fault_point.hpp"
+#include "ports/sampling/stored_sampling_client.hpp"
 #include "ports/strict_json.hpp"
 #include "ports/telemetry/chrome_trace.hpp"
 #include "ports/telemetry/jsonl_telemetry.hpp"
@@ -168,10 +170,47 @@ class Recording {
     auto ports = make_ports(recipe_, clock_, nullptr, options_.on_dataset_progress);
     if (!ports) return fail(std::move(ports.error()));
     ports_ = *std::move(ports);
+    if (!options_.replayed.empty()) {
+      if (auto replaced = replay(); !replaced) return replaced;
+    }
     auto plan = plan_run(recipe_, ports_);
     if (!plan) return fail(std::move(plan.error()));
     plan_ = *std::move(plan);
     if (options_.on_plan) options_.on_plan(plan_);
+    return {};
+  }
+
+  /// Every teacher gives way to the answers that the other run recorded of it.
+  Result<void> replay() {
+    auto identity = RunIdentity::read(options_.replayed / "identity.json");
+    if (!identity) return fail(std::move(identity.error()));
+    const auto opened = recipe_.teachers().opened;
+    for (std::size_t i = 0; i < opened.size(); ++i) {
+      const auto recorded = identity->facts.find(numbered_teacher(i));
+      if (recorded == identity->facts.end()) return fail(ErrorCode::invalid_input, (options_.replayed / "identity.json").string() + " does not say which " + numbered_teacher(i) + " the run asked");
+      auto store = AnswerStore::open_read_only(opened[i].teacher_store.empty() ? options_.replayed / "answers.sqlite" : recipe_.locate(opened[i].teacher_store));
+      if (!store) return fail(ErrorCode::invalid_input, "the run cannot be replayed without its answers: " + store.error().message);
+      auto& client = i == 0 ? ports_.teacher : ports_.more_teachers[i - 1];
+      client = make_replaying_sampling_client(client, *std::move(store), recorded->second);
+    }
+    return {};
+  }
+
+  /// What a model would not say twice is kept beside the run.
+  Result<void> keep_answers(const RunDirectory& directory) {
+    std::shared_ptr<AnswerStore> store;
+    const auto opened = recipe_.teachers().opened;
+    for (std::size_t i = 0; i < opened.size() && options_.replayed.empty(); ++i) {
+      auto& client = i == 0 ? ports_.teacher : ports_.more_teachers[i - 1];
+      const auto able = client->capabilities();
+      if (!opened[i].teacher_store.empty() || (able.is_seeded && able.is_deterministic)) continue;
+      if (!store) {
+        auto made = AnswerStore::open(directory.answers(), opened[i].durability);
+        if (!made) return fail(std::move(made.error()));
+        store = *std::move(made);
+      }
+      client = make_stored_sampling_client(client, store);
+    }
     return {};
   }
 
@@ -233,6 +272,7 @@ class Recording {
 
   /// An error of the user's, before the first step, is an Error; all else is in the summary.
   Result<RunSummary> run(const RunDirectory& directory) {
+    if (auto kept = keep_answers(directory); !kept) return fail(std::move(kept.error()));
     auto files = RunFiles::open(directory, clock_, OutputFile::Mode::append, recipe_.telemetry.trace, recipe_.evaluation.has_value());
     if (!files) return fail(std::move(files.error()));
     auto sinks = (*files)->sinks();
@@ -329,20 +369,21 @@ Result<RunSummary> record_run(const Recipe& recipe, const RecordedRunOptions& op
   return summary;
 }
 
-Result<Recipe> recorded_recipe(const RunDirectory& directory, std::span<const Override> overrides, std::span<const std::string> allowed_changes) {
-  auto text = read_text_file(directory.recipe(), kMaxJsonBytes);
+Result<Recipe> recorded_recipe(const std::filesystem::path& run, std::span<const Override> overrides, std::span<const std::string> allowed_changes) {
+  const auto file = run / "recipe.json";
+  auto text = read_text_file(file, kMaxJsonBytes);
   if (!text) return fail(text.error());
   if (std::ranges::any_of(allowed_changes, [](const std::string& name) { return name.starts_with("dataset"); })) {
-    auto recipe = parse_strict_json(*text, directory.recipe().string());
+    auto recipe = parse_strict_json(*text, file.string());
     if (!recipe) return fail(std::move(recipe.error()));
     forget_fingerprints(*recipe);
     *text = json::serialize(*recipe);
   }
-  const auto ledger = LedgerReader::open(directory.ledger());
+  const auto ledger = LedgerReader::open(run / "run.sqlite");
   if (!ledger) {
-    return fail(ErrorCode::invalid_input, "where the paths of " + directory.recipe().string() + " start from is not known: " + ledger.error().message + "; give the recipe again");
+    return fail(ErrorCode::invalid_input, "where the paths of " + file.string() + " start from is not known: " + ledger.error().message + "; give the recipe again");
   }
-  return parse_recipe(*text, directory.recipe().string(), ledger->origin().recipe_directory, overrides);
+  return parse_recipe(*text, file.string(), ledger->origin().recipe_directory, overrides);
 }
 
 Result<RunSummary> resume_run(RunDirectory directory, const Recipe& recipe, std::span<const std::string> allowed_changes, const RecordedRunOptions& options) {

@@ -14,6 +14,7 @@ namespace pipestill {
 
 struct RecordedRunOptions {
   std::filesystem::path directory;                        ///< of record_run: new or empty
+  std::filesystem::path replayed = {};                    ///< a run whose recorded answers are the only ones: no teacher is opened; empty: none
   std::shared_ptr<Telemetry> telemetry = nullptr;         ///< beside the directory's own files; may be null
   std::function<void(const RunPlan&)> on_plan = nullptr;  ///< once, before anything is opened
   std::function<void(const DatasetProgress&)> on_dataset_progress = nullptr;  ///< while a dataset is opened for the first time
@@ -29,7 +30,7 @@ struct RecordedRunOptions {
 
 /// The recipe of a run that has begun, overridden; relative paths start where they did then. ErrorCode::invalid_input where the run was killed before it had
 /// written down where that is: its recipe must then be given again.
-[[nodiscard]] Result<Recipe> recorded_recipe(const RunDirectory& directory, std::span<const Override> overrides, std::span<const std::string> allowed_changes);
+[[nodiscard]] Result<Recipe> recorded_recipe(const std::filesystem::path& run, std::span<const Override> overrides, std::span<const std::string> allowed_changes);
 
 /// Goes on with a run that was stopped, failed or was killed, whenever that was, as if nothing had happened: from the newest checkpoint that is whole, else
 /// from the beginning. Batches that the ledger has from there on are computed again and must come to the same; metrics.jsonl and evaluations.jsonl are cut

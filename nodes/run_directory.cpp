@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 namespace pipestill {
 namespace {
 
-constexpr std::array kFiles{"recipe.json",   "run.sqlite",        "run.sqlite-wal", "run.sqlite-shm", "run.sqlite-journal", "identity.json", "checkpoints",
+constexpr std::array kFiles{"recipe.json",   "run.sqlite",        "run.sqlite-wal", "run.sqlite-shm", "run.sqlite-journal", "identity.json", "answers.sqlite", "answers.sqlite-wal", "answers.sqlite-shm", "checkpoints",
                             "metrics.jsonl", "evaluations.jsonl", "trace.json",     "summary.json",   "model"};
 
 }  // namespace

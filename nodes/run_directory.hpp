@@ -25,6 +25,7 @@ class RunDirectory {
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   [[nodiscard]] std::filesystem::path recipe() const { return path_ / "recipe.json"; }
   [[nodiscard]] std::filesystem::path ledger() const { return path_ / "run.sqlite"; }
+  [[nodiscard]] std::filesystem::path answers() const { return path_ / "answers.sqlite"; }
   [[nodiscard]] std::filesystem::path identity() const { return path_ / "identity.json"; }
   [[nodiscard]] std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   [[nodiscard]] std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }

@@ -76,6 +76,8 @@ std::string_view name_of(ErrorCode code) {
       return "invalid_input";
     case ErrorCode::backend_failed:
       return "backend_failed";
+    case ErrorCode::storage_failed:
+      return "storage_failed";
     case ErrorCode::cancelled:
       return "cancelled";
     case ErrorCode::internal:

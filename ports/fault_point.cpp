@@ -83,16 +83,20 @@ Plan& plan_of_environment() {
 
 int fault_point(std::string_view name) {
   auto& plan = plan_of_environment();
-  if (plan.trace >= 0) {
-    const auto line = std::string(name) + "\n";
-    [[maybe_unused]] const auto written = ::write(plan.trace, line.data(), line.size());
-  }
+  if (plan.trace >= 0) trace_fact(name);
   if (!plan.fault || (plan.fault->name != name && plan.fault->name != "any")) return 0;
   const auto passage = ++plan.passages;
   if (passage < plan.fault->passage) return 0;
   if (plan.fault->error != 0) return plan.fault->error;
   if (passage == plan.fault->passage) (void)std::raise(SIGKILL);
   return 0;
+}
+
+bool traces_points() { return plan_of_environment().trace >= 0; }
+
+void trace_fact(std::string_view fact) {
+  const auto line = std::string(fact) + "\n";
+  [[maybe_unused]] const auto written = ::write(plan_of_environment().trace, line.data(), line.size());
 }
 
 void forget_fault_plan() {

@@ -10,7 +10,8 @@ namespace pipestill {
 /// Who has to act. The program maps it to its exit status (app/exit_status.hpp).
 enum class ErrorCode {
   invalid_input,   ///< the user's recipe, file or argument is wrong
-  backend_failed,  ///< a teacher, a trainer or a store failed
+  backend_failed,  ///< a teacher or a trainer failed
+  storage_failed,  ///< a disk or a database failed that the run's own promises rest on: no policy for rows applies
   cancelled,       ///< the work was no longer wanted
   internal,        ///< a promise of ours is broken
 };

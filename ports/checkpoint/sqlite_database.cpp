@@ -2,7 +2,9 @@
 
 #include <sqlite3.h>
 
+#include <chrono>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "ports/durable_file.hpp"
@@ -11,7 +13,7 @@
 namespace pipestill {
 namespace {
 
-constexpr int kMostValueBytesOfOurs = 1 << 20;
+constexpr int kPatienceOfShared = 60'000;  // ms, for another process
 constexpr int kMostColumnsOfOurs = 64;
 
 /// How `sqlite_schema` may look: the tables as they were made, one behind the other. STRICT tables of ours have no index but their key.
@@ -30,7 +32,7 @@ Error sqlite_error(const std::filesystem::path& path, sqlite3* database) {
     case SQLITE_ERROR:
       return {ErrorCode::invalid_input, "cannot read " + path.string() + ": " + reason};
     case SQLITE_BUSY:
-      return {ErrorCode::backend_failed, path.string() + " is in use: another process is writing this run"};
+      return {ErrorCode::backend_failed, path.string() + " is in use: another process is writing it"};
     default:
       return {ErrorCode::backend_failed, "SQLite failed on " + path.string() + ": " + reason};
   }
@@ -102,8 +104,8 @@ Result<SqliteDatabase> SqliteDatabase::open(const std::filesystem::path& path, M
   std::error_code ignored;
   const bool is_there = std::filesystem::exists(path, ignored);
   if (mode == Mode::create && is_there) return fail(ErrorCode::invalid_input, path.string() + " is there already; a new " + identity.name + " overwrites nothing");
-  if (mode != Mode::create && !is_there) return fail(ErrorCode::invalid_input, "there is no " + identity.name + " at " + path.string());
-  const int flags = mode == Mode::create ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : mode == Mode::own ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+  if (mode != Mode::create && mode != Mode::shared && !is_there) return fail(ErrorCode::invalid_input, "there is no " + identity.name + " at " + path.string());
+  const int flags = mode == Mode::create || mode == Mode::shared ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : mode == Mode::own ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
   sqlite3* opened = nullptr;
   const int status = sqlite3_open_v2(path.c_str(), &opened, flags | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_NOMUTEX, nullptr);
   SqliteDatabase database(path, opened);
@@ -114,14 +116,16 @@ Result<SqliteDatabase> SqliteDatabase::open(const std::filesystem::path& path, M
   sqlite3_db_config(opened, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
   sqlite3_db_config(opened, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);
   sqlite3_limit(opened, SQLITE_LIMIT_ATTACHED, 0);
-  sqlite3_limit(opened, SQLITE_LIMIT_LENGTH, kMostValueBytesOfOurs);
+  sqlite3_limit(opened, SQLITE_LIMIT_LENGTH, identity.most_value_bytes);
   sqlite3_limit(opened, SQLITE_LIMIT_COLUMN, kMostColumnsOfOurs);
-  // EXCLUSIVE, before the log is opened: two processes that resume one run would be worse than a reader that has to wait; and the log then
-  // needs no shared memory, which some file systems lack.
-  auto set = database.execute(mode == Mode::read_only ? "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0"
-                                                      : "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = NORMAL");
-  if (set && mode != Mode::create) set = database.check(identity);
-  if (set && mode != Mode::read_only) set = database.begin_log();
+  if (mode == Mode::shared || mode == Mode::read_only) sqlite3_busy_timeout(opened, kPatienceOfShared);
+  auto set = database.execute("PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA synchronous = NORMAL");
+  // Before the log is opened: two processes that resume one run would be worse than a reader that has to wait; and the log then needs no shared memory,
+  // which some file systems lack.
+  if (set && (mode == Mode::create || mode == Mode::own)) set = database.execute("PRAGMA locking_mode = EXCLUSIVE");
+  if (set && mode == Mode::shared) set = database.share(identity);
+  if (set && mode != Mode::create) set = database.check(identity, mode == Mode::shared ? Reading::tables : Reading::everything);
+  if (set && (mode == Mode::create || mode == Mode::own)) set = database.begin_log();
   if (set && mode == Mode::create) set = database.make(identity);
   if (!set) return fail(std::move(set.error()));
   return database;
@@ -136,8 +140,22 @@ Result<void> SqliteDatabase::begin_log() {
   return {};
 }
 
+/// Who comes first makes the tables; the log is begun by whoever does, and SQLite's own patience does not cover that.
+Result<void> SqliteDatabase::share(const Identity& identity) {
+  Result<void> begun = begin_log();
+  for (int waited = 0; !begun && begun.error().code == ErrorCode::backend_failed && waited < kPatienceOfShared; waited += 10) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    begun = begin_log();
+  }
+  if (!begun) return begun;
+  return make(identity);
+}
+
 Result<void> SqliteDatabase::make(const Identity& identity) {
   return in_transaction([&]() -> Result<void> {
+    const auto objects = number("SELECT count(*) FROM sqlite_schema");
+    if (!objects) return fail(objects.error());
+    if (*objects > 0) return {};  // another process was first, or the file is somebody else's: check() will say
     for (const char* table : identity.tables) {
       if (auto made = execute(table); !made) return made;
     }
@@ -145,7 +163,7 @@ Result<void> SqliteDatabase::make(const Identity& identity) {
   });
 }
 
-Result<void> SqliteDatabase::check(const Identity& identity) {
+Result<void> SqliteDatabase::check(const Identity& identity, Reading reading) {
   const auto refuse = [&](const std::string& what) -> Result<void> { return fail(ErrorCode::invalid_input, path_.string() + " is no " + identity.name + ": " + what); };
   const auto application = number("PRAGMA application_id");
   if (!application) return fail(application.error());
@@ -169,6 +187,7 @@ Result<void> SqliteDatabase::check(const Identity& identity) {
   const auto more = schema->step();
   if (!more) return fail(more.error());
   if (*more) return refuse("it holds more than its tables");
+  if (reading == Reading::tables) return {};
   auto whole = prepare("PRAGMA quick_check(1)");
   if (!whole) return fail(std::move(whole.error()));
   const auto answered = whole->step();

@@ -61,16 +61,18 @@ class SqliteDatabase {
   enum class Mode {
     create,     ///< the file must not be there
     own,        ///< nobody else may use it while this is open, in any way
-    read_only,  ///< with others that only read
+    read_only,  ///< with others that only read, or that share
+    shared,     ///< made where it is not there; others may read and write it at the same time, one after the other
   };
   struct Identity {
     std::int32_t application_id = 0;  ///< which program's file it is, in its header
     std::int32_t version = 0;         ///< of its tables
     std::string name;                 ///< for error texts: "ledger"
-    std::span<const char* const> tables;  ///< CREATE TABLE ..., which a file has as they stand here, in this order, and nothing else
+    int most_value_bytes = 1 << 20;   ///< that a value may have
+    std::span<const char* const> tables = {};  ///< CREATE TABLE ..., which a file has as they stand here, in this order, and nothing else
   };
 
-  /// `create` makes the tables. In the other modes the file is checked from end to end (PRAGMA quick_check, about a second a gigabyte); one that
+  /// `create` makes the tables. In the other modes the file is checked, from end to end (PRAGMA quick_check, about a second a gigabyte) unless it is shared: one that
   /// is no such database, of another version, with other tables, triggers or views, or damaged is refused. Values and columns have limits, and
   /// nothing in the file runs a function with effects.
   /// Modes that write keep a write-ahead log: what was committed outlives the process, whatever ends it (kill -9); of a machine that loses
@@ -105,7 +107,9 @@ class SqliteDatabase {
   SqliteDatabase(std::filesystem::path path, sqlite3* database) : path_(std::move(path)), database_(database) {}
   [[nodiscard]] Result<void> begin_log();
   [[nodiscard]] Result<void> make(const Identity& identity);
-  [[nodiscard]] Result<void> check(const Identity& identity);
+  enum class Reading { tables, everything };
+  [[nodiscard]] Result<void> share(const Identity& identity);
+  [[nodiscard]] Result<void> check(const Identity& identity, Reading reading);
   [[nodiscard]] Result<std::int64_t> number(const std::string& sql);
 
   std::filesystem::path path_;

@@ -4,8 +4,10 @@
 #include <system_error>
 #include <utility>
 
+#include "ports/durable_file.hpp"
 #include "ports/embedded/model_layout.hpp"
 #include "ports/embedded/safetensors.hpp"
+#include "ports/sha256.hpp"
 #include "ports/tokenizer/tokenizer.hpp"
 
 namespace fs = std::filesystem;
@@ -65,6 +67,21 @@ Result<void> check_model(const ModelRef& model, bool may_be_fresh) {
   const auto shards = open_checkpoint(*files->weights);
   if (!shards) return fail(shards.error());
   return check_tensors(*shards, make_layout(files->config));
+}
+
+Result<std::string> content_identity(const ModelRef& model) {
+  const auto files = find_model_files(model, false);
+  if (!files) return fail(files.error());
+  const auto shards = open_checkpoint(*files->weights);
+  if (!shards) return fail(shards.error());
+  Sha256 hash;
+  hash.field(to_json(files->config));
+  for (const auto& shard : *shards) {
+    const auto digest = digest_of_file(shard.path());
+    if (!digest) return fail(digest.error());
+    hash.field(digest->sha256);
+  }
+  return "content " + to_hex(hash.finish());
 }
 
 Result<std::optional<std::string>> tokenizer_fingerprint(const ModelRef& model) {

@@ -91,6 +91,11 @@ class SamplingClient {
     (void)model;
     return std::nullopt;
   }
+  /// What tells the model's answers from any other's, wherever it lies: of local files a hash of their content, which reads them all. Equal identities and
+  /// requests have equal distributions. This one is the name.
+  [[nodiscard]] virtual Result<std::string> model_identity(const ModelRef& model) const {
+    return "name " + model.model + (model.checkpoint_path.empty() ? "" : ", checkpoint " + model.checkpoint_path);
+  }
   /// Before a session is open; costs nothing.
   [[nodiscard]] virtual SamplingCapabilities capabilities() const = 0;
 };

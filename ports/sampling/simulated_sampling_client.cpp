@@ -1,5 +1,6 @@
 #include "ports/sampling/simulated_sampling_client.hpp"
 
+#include <string>
 #include <utility>
 
 #include "ports/simulated/latency_keys.hpp"
@@ -44,6 +45,12 @@ void SimulatedSamplingClient::start_session(ModelRef model, std::stop_token stop
     done(make_simulated_sampling_session(SimulatedModel(state->weights, options.vocab_size), options, std::move(clock),
                                          std::make_shared<UsageMeter>()));
   });
+}
+
+Result<std::string> SimulatedSamplingClient::model_identity(const ModelRef& model) const {
+  const auto state = SimulatedState::open(model, 0);
+  if (!state) return fail(state.error());
+  return "simulated " + to_hex(state->weights) + " over " + std::to_string(options_.vocab_size);
 }
 
 SamplingCapabilities SimulatedSamplingClient::capabilities() const { return simulated_sampling_capabilities(options_); }

@@ -18,6 +18,7 @@ class SimulatedSamplingClient final : public SamplingClient {
   [[nodiscard]] static Description describe();
 
   void start_session(ModelRef model, std::stop_token stop, Completion<std::unique_ptr<SamplingSession>> done) override;
+  [[nodiscard]] Result<std::string> model_identity(const ModelRef& model) const override;
   [[nodiscard]] SamplingCapabilities capabilities() const override;
 
  private:

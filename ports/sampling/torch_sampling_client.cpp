@@ -33,6 +33,7 @@ class TorchSamplingClient final : public SamplingClient {
   Result<std::optional<std::string>> tokenizer_fingerprint(const ModelRef& model) const override {
     return embedded::tokenizer_fingerprint(model);
   }
+  Result<std::string> model_identity(const ModelRef& model) const override { return embedded::content_identity(model); }
   SamplingCapabilities capabilities() const override { return embedded::sampling_capabilities(); }
 
  private:

@@ -121,6 +121,7 @@ struct Workflow {
   fs::path recipe;
   Words flags;
   unsigned weight = 1;  ///< of its share of the kills
+  bool has_store = false;
   Outcome whole = {};
   Milliseconds duration{};
   using Points = std::map<std::string, std::uint64_t>;
@@ -130,6 +131,7 @@ struct Workflow {
 struct Tally {
   std::map<std::string, int> kills;
   int runs = 0, resumes = 0, stops = 0, unmet = 0, lost = 0, duplicated = 0, equal = 0, clean = 0;
+  long asked = 0, committed = 0, asked_again = 0;  ///< answers; again: of those that had been committed
 
   [[nodiscard]] int killed() const {
     int all = 0;
@@ -167,14 +169,14 @@ class Trial {
     int died = 0;
     for (bool is_first = true;; is_first = false) {
       const auto fate = died < deaths ? draw_fate(is_first ? workflow.points : workflow.resumed_points, workflow.duration, tally) : Fate{};
-      const auto death = program_.run(command(workflow, run, !is_first), log_of(run), fate);
+      const auto death = program_.run(command(workflow, run, !is_first), log_of(run), fate, trace_of(run));
       tally.resumes += is_first ? 0 : 1;
       history_ += "  " + fate.name() + (fate.after ? " after " + std::to_string(fate.after->count()) + " ms" : ":" + std::to_string(fate.passage)) + "\n";
       if (death.signal == SIGKILL) {
         ++tally.kills[fate.name()], ++died;
         continue;
       }
-      if (death.status == 130 && fate.signal == SIGINT) {
+      if ((death.status == 130 || death.signal == SIGINT) && fate.signal == SIGINT) {  // the latter before the program listens
         ++tally.stops, ++died;
         continue;
       }
@@ -185,6 +187,8 @@ class Trial {
     }
     compare(workflow, run, tally);
     fs::remove_all(run);
+    fs::remove(trace_of(run));
+    for (const char* end : {"", "-wal", "-shm"}) fs::remove(store_of(run).string() + end);
     history_.clear();
   }
 
@@ -194,16 +198,21 @@ class Trial {
   static Workflow::Points points_in(const fs::path& trace) {
     Workflow::Points points;
     std::ifstream names(trace);
-    for (std::string name; std::getline(names, name);) ++points[name];
+    for (std::string name; std::getline(names, name);) {
+      if (name.find(' ') == std::string::npos) ++points[name];  // the others are facts
+    }
     return points;
   }
 
   static fs::path log_of(const fs::path& run) { return run.string() + ".log"; }
+  static fs::path trace_of(const fs::path& run) { return run.string() + ".trace"; }
+  static fs::path store_of(const fs::path& run) { return run.string() + ".answers"; }
 
   static Words command(const Workflow& workflow, const fs::path& run, bool is_resumed) {
     Words words{"run", workflow.recipe.string(), "--out", run.string(), "--no-progress"};
     if (is_resumed) words.push_back("--resume");
     words.insert(words.end(), workflow.flags.begin(), workflow.flags.end());
+    if (workflow.has_store) words.insert(words.end(), {"--set", "teacher.teacher_store=" + store_of(run).string()});
     return words;
   }
 
@@ -239,10 +248,29 @@ class Trial {
     tally.equal += found == workflow.whole ? 1 : 0;
     const auto audit = program_.run({"audit", run.string()}, log_of(run));
     tally.clean += audit.status == 0 && audit.signal == 0 ? 1 : 0;
+    count_answers(trace_of(run), tally);
     if (found != workflow.whole || audit.status != 0) give_up(run.string() + " differs from the whole run, or its audit has faults:\n" + read_all(log_of(run)));
     // Resumed once more it has nothing to do, and changes nothing.
     expect_done(program_.run(command(workflow, run, true), log_of(run)), run);
     if (read_all(log_of(run)).find("has finished") == std::string::npos || outcome_of(run) != found) give_up(run.string() + ": a run that has finished went on");
+  }
+
+  /// Facts of all lives, in their order: once an answer is committed nobody asks for it.
+  static void count_answers(const fs::path& trace, Tally& tally) {
+    std::set<std::string> committed;
+    std::ifstream facts(trace);
+    for (std::string fact; std::getline(facts, fact);) {
+      const auto space = fact.find(' ');
+      if (space == std::string::npos) continue;
+      const auto key = fact.substr(space + 1);
+      if (fact.starts_with("committed ")) {
+        ++tally.committed;
+        committed.insert(key);
+      } else {
+        ++tally.asked;
+        tally.asked_again += committed.count(key) ? 1 : 0;
+      }
+    }
   }
 
   Program program_;
@@ -265,14 +293,15 @@ std::vector<Workflow> workflows(const fs::path& source, const fs::path& scratch,
     return recipe;
   };
   std::vector<Workflow> all;
-  all.push_back({.name = "off_policy", .recipe = simulated("off_policy", 0), .flags = {}, .weight = 4});
+  all.push_back({.name = "off_policy", .recipe = simulated("off_policy", 0), .flags = {}, .weight = 4, .has_store = true});
   all.push_back({.name = "on_policy", .recipe = simulated("on_policy", 1), .flags = {}, .weight = 4});
   if (has_torch) {
     all.push_back({.name = "embedded",
                    .recipe = source / "examples/tasks/distill.json",
                    .flags = {"--set", "training.max_steps=24", "--set", "training.batch_size=16", "--set", "evaluation.every=0", "--set", "evaluation.limit=4", "--set", "checkpoint.every=5",
                              "--set", "engine.stop_grace=0.1"},
-                   .weight = 1});
+                   .weight = 1,
+                   .has_store = true});
   }
   return all;
 }
@@ -286,8 +315,8 @@ void print(const Tally& tally, const std::vector<Workflow>& all) {
   for (const auto& [point, kills] : tally.kills) points.insert(point);
   std::printf("\n%-34s kills\n", "point");
   for (const auto& point : points) std::printf("%-34s %5d\n", point.c_str(), tally.kills.count(point) ? tally.kills.at(point) : 0);
-  std::printf("\n%d runs, %d kills, %d stops, %d resumes (%d ended before their fate); lost %d, duplicated %d, audit clean %d of %d, digest equal %d of %d\n", tally.runs, tally.killed(), tally.stops,
-              tally.resumes, tally.unmet, tally.lost, tally.duplicated, tally.clean, tally.runs, tally.equal, tally.runs);
+  std::printf("\n%d runs, %d kills, %d stops, %d resumes (%d ended before their fate); lost %d, duplicated %d, audit clean %d of %d, digest equal %d of %d\n%ld answers asked for, %ld committed, %ld asked for again that had been committed\n", tally.runs, tally.killed(), tally.stops,
+              tally.resumes, tally.unmet, tally.lost, tally.duplicated, tally.clean, tally.runs, tally.equal, tally.runs, tally.asked, tally.committed, tally.asked_again);
 }
 
 }  // namespace
@@ -330,5 +359,5 @@ int main(int argc, char** argv) {
     return 1;
   }
   if (!is_kept) fs::remove_all(scratch);
-  return tally.lost == 0 && tally.duplicated == 0 && tally.equal == tally.runs && tally.clean == tally.runs ? 0 : 1;
+  return tally.lost == 0 && tally.duplicated == 0 && tally.equal == tally.runs && tally.clean == tally.runs && tally.asked_again == 0 ? 0 : 1;
 }

@@ -97,8 +97,8 @@ TEST_CASE("a run from any batch on is the rest of the whole run: numbers, versio
   for (const auto& executor : test::executors()) {
     for (const std::size_t staleness : {0u, 1u, 4u}) {
       const auto versions = versions_at(staleness);
-      for (const std::uint64_t first : {0u, 1u, 3u, 17u, 39u, 40u}) {
-        for (const std::size_t depth : {1u, 3u, 8u}) {
+      for (const std::uint64_t first : {1u, 17u, 39u, 40u}) {
+        for (const std::size_t depth : {1u, 8u}) {
           for (const bool is_in_sequence : {false, true}) {
             CAPTURE(executor.name);
             CAPTURE(staleness);

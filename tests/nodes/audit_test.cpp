@@ -425,7 +425,7 @@ TEST_CASE("the data of a run are looked for where its recipe was and then in its
   CHECK(told(audit).find("there is no ledger at") != std::string::npos);
 }
 
-TEST_CASE("a run that has no summary yet may lack the line of its last step, and a stopped one may have entries behind its cut") {
+TEST_CASE("a run that has no summary yet may lack the lines of its last steps, and a stopped one may have entries behind its cut") {
   const Workplace place;
   place.record(place.recipe("off_policy"), "run");
   auto text = text_in(place / "run/metrics.jsonl");
@@ -440,7 +440,9 @@ TEST_CASE("a run that has no summary yet may lack the line of its last step, and
   auto shorter = text;
   shorter.pop_back();
   shorter.erase(shorter.rfind('\n') + 1);
-  std::ofstream(place / "run/metrics.jsonl", std::ios::binary) << shorter;
+  std::ofstream(place / "run/metrics.jsonl", std::ios::binary) << shorter;  // cut back to its checkpoint by a process that was killed in its turn
+  check_clean(place / "run", 10);
+  std::ofstream(place / "run/metrics.jsonl", std::ios::binary) << shorter.substr(shorter.find('\n') + 1);
   CHECK(faulty(audited(place / "run")) == Names{"metrics"});
 
   // Stopped after 9 steps, once it had been resumed from an earlier one; step 9 is still an expectation.
@@ -456,6 +458,8 @@ TEST_CASE("a run that has no summary yet may lack the line of its last step, and
       {"status", "stopped"}, {"steps", 9}, {"num_tokens", tokens}, {"num_prompts", rows}, {"ledger_digest", to_hex(ledger->digest())}});
   REQUIRE(ledger->close());
   check_clean(place / "run", 10);
+  std::ofstream(place / "run/metrics.jsonl", std::ios::binary) << shorter;
+  CHECK(faulty(audited(place / "run")) == Names{"metrics"});
   replace_in(place / "run/summary.json", "stopped", "finished");
   CHECK(faulty(audited(place / "run")) == Names{"metrics", "summary"});
 }

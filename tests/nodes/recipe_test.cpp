@@ -468,7 +468,7 @@ json::value other_value(const KeyInfo& key, const json::value& now) {
 }
 
 bool expected_in_identity(const std::string& path) {
-  const std::vector<std::string> outside = {"dataset.path",      "dataset.cache",         "dataset.fingerprint", "teacher.teacher_model", "teacher.teacher_checkpoint_path",
+  const std::vector<std::string> outside = {"dataset.path",      "dataset.cache",         "dataset.fingerprint", "teacher.teacher_model", "teacher.teacher_checkpoint_path", "teacher.teacher_store", "teacher.durability",
                                             "teacher.in_flight", "student.model",         "student.tokenizer",
                                             "engine.depth",      "engine.threads",        "engine.stop_grace", "engine.depth_bytes"};
   if (begins(path, "evaluation.") || begins(path, "checkpoint.") || begins(path, "telemetry.")) return false;

@@ -1,0 +1,201 @@
+#include "ports/sampling/stored_sampling_client.hpp"
+
+#include <atomic>
+#include <bit>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "ports/checkpoint/answer_codec.hpp"
+#include "ports/fault_point.hpp"
+
+namespace pipestill {
+namespace {
+
+constexpr const char *kSampleKind = "sample", *kScoreKind = "score";
+
+void add_tokens(Sha256& hash, const std::vector<Token>& tokens) {
+  hash.number(tokens.size());
+  for (const auto token : tokens) hash.number(static_cast<std::uint32_t>(token));
+}
+
+void add_stop(Sha256& hash, const Stop& stop) {
+  hash.number(stop.index());
+  if (const auto* texts = std::get_if<std::vector<std::string>>(&stop)) {
+    hash.number(texts->size());
+    for (const auto& text : *texts) hash.field(text);
+  } else if (const auto* tokens = std::get_if<std::vector<Token>>(&stop)) {
+    add_tokens(hash, *tokens);
+  }
+}
+
+/// One kind of request: how it is asked, and how its answer is kept.
+struct Sampling {
+  using Request = SampleRequest;
+  using Answer = SampledSequence;
+  static constexpr const char* kKind = kSampleKind;
+  static Result<Answer> decode(std::string_view bytes) { return decode_sample(bytes); }
+  static void ask(SamplingSession& session, Request request, std::stop_token stop, Completion<Answer> done) {
+    session.sample(std::move(request), std::move(stop), std::move(done));
+  }
+};
+struct Scoring {
+  using Request = ScoreRequest;
+  using Answer = Score;
+  static constexpr const char* kKind = kScoreKind;
+  static Result<Answer> decode(std::string_view bytes) { return decode_score(bytes); }
+  static void ask(SamplingSession& session, Request request, std::stop_token stop, Completion<Answer> done) {
+    session.compute_logprobs(std::move(request), std::move(stop), std::move(done));
+  }
+};
+
+class StoredSession final : public SamplingSession {
+ public:
+  /// `inner` null: recorded answers alone.
+  StoredSession(std::unique_ptr<SamplingSession> inner, std::shared_ptr<AnswerStore> store, std::string identity, SamplingCapabilities capabilities)
+      : shared_(std::make_shared<Shared>(Shared{std::move(inner), std::move(store), std::move(identity)})), capabilities_(capabilities) {
+    capabilities_.can_stream = false;
+  }
+
+  void sample(SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) override { answer<Sampling>(std::move(request), std::move(stop), std::move(done)); }
+  void compute_logprobs(ScoreRequest request, std::stop_token stop, Completion<Score> done) override { answer<Scoring>(std::move(request), std::move(stop), std::move(done)); }
+
+  [[nodiscard]] const SamplingCapabilities& capabilities() const override { return capabilities_; }
+  [[nodiscard]] std::map<std::string, std::string> identity() const override {
+    return shared_->inner ? shared_->inner->identity() : std::map<std::string, std::string>();
+  }
+  [[nodiscard]] ModelUsage usage() const override { return shared_->inner ? shared_->inner->usage() : ModelUsage{}; }
+  [[nodiscard]] Result<void> close() override {
+    if (const int outstanding = shared_->outstanding.load(); outstanding > 0) {
+      return fail(ErrorCode::internal, "a session with an answer store was closed with " + std::to_string(outstanding) + " requests outstanding");
+    }
+    return shared_->inner ? shared_->inner->close() : Result<void>();
+  }
+
+ private:
+  struct Shared {
+    std::unique_ptr<SamplingSession> inner;
+    std::shared_ptr<AnswerStore> store;
+    std::string identity;
+    std::atomic<int> outstanding{0};
+
+    Shared(std::unique_ptr<SamplingSession> i, std::shared_ptr<AnswerStore> s, std::string id) : inner(std::move(i)), store(std::move(s)), identity(std::move(id)) {}
+    Shared(Shared&& other) noexcept : inner(std::move(other.inner)), store(std::move(other.store)), identity(std::move(other.identity)) {}
+  };
+
+  template <class Kind>
+  void answer(typename Kind::Request request, std::stop_token stop, Completion<typename Kind::Answer> done) {
+    using Answer = typename Kind::Answer;
+    shared_->outstanding.fetch_add(1);
+    const Completion<Answer> ended([shared = shared_, done = std::move(done)](Result<Answer> result) {
+      shared->outstanding.fetch_sub(1);
+      done(std::move(result));
+    });
+    const auto key = answer_key(shared_->identity, request);
+    shared_->store->find(key, Kind::kKind, [shared = shared_, key, request = std::move(request), stop = std::move(stop), ended](Result<std::optional<std::string>> found) mutable {
+      if (!found) return ended(fail(std::move(found.error())));
+      if (*found) {
+        // A payload that its checksum covers and that cannot be read was written by another version: it is asked again, and stays.
+        if (auto answer = Kind::decode(**found)) return ended(*std::move(answer));
+      }
+      if (stop.stop_requested()) return ended(fail(ErrorCode::cancelled, "the request was stopped"));
+      if (!shared->inner) return ended(fail(ErrorCode::invalid_input, "the recorded answers in " + shared->store->path().string() + " have none to this request: the run that is replayed was another"));
+      if (traces_points()) trace_fact("asked " + to_hex(key));
+      Kind::ask(*shared->inner, std::move(request), std::move(stop), Completion<Answer>([shared, key, ended](Result<Answer> asked) { keep<Kind>(shared, key, std::move(asked), ended); }));
+    });
+  }
+
+  template <class Kind>
+  static void keep(const std::shared_ptr<Shared>& shared, const Sha256Digest& key, Result<typename Kind::Answer> asked, const Completion<typename Kind::Answer>& ended) {
+    if (!asked) return ended(fail(std::move(asked.error())));
+    shared->store->commit(key, Kind::kKind, encode_answer(*asked), [ended, key](Result<std::string> kept) {
+      if (kept && traces_points()) trace_fact("committed " + to_hex(key));
+      if (!kept) return ended(fail(std::move(kept.error())));
+      ended(Kind::decode(*kept));
+    });
+  }
+
+  const std::shared_ptr<Shared> shared_;  // outstanding requests keep it
+  SamplingCapabilities capabilities_;
+};
+
+class StoredClient final : public SamplingClient {
+ public:
+  StoredClient(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store) : inner_(std::move(inner)), store_(std::move(store)) {}
+
+  void start_session(ModelRef model, std::stop_token stop, Completion<std::unique_ptr<SamplingSession>> done) override {
+    auto identity = inner_->model_identity(model);
+    inner_->start_session(std::move(model), std::move(stop),
+                          Completion<std::unique_ptr<SamplingSession>>([store = store_, identity = std::move(identity), done = std::move(done)](Result<std::unique_ptr<SamplingSession>> opened) {
+                            if (!opened) return done(fail(std::move(opened.error())));
+                            if (!identity) return done(fail(identity.error()));
+                            if (!*opened) return done(nullptr);
+                            const auto capabilities = (*opened)->capabilities();
+                            done(std::make_unique<StoredSession>(*std::move(opened), store, *identity, capabilities));
+                          }));
+  }
+  [[nodiscard]] Result<void> check(const ModelRef& model) const override { return inner_->check(model); }
+  [[nodiscard]] Result<std::optional<std::string>> tokenizer_fingerprint(const ModelRef& model) const override { return inner_->tokenizer_fingerprint(model); }
+  [[nodiscard]] Result<std::string> model_identity(const ModelRef& model) const override { return inner_->model_identity(model); }
+  [[nodiscard]] SamplingCapabilities capabilities() const override {
+    auto capabilities = inner_->capabilities();
+    capabilities.can_stream = false;
+    return capabilities;
+  }
+
+ private:
+  const std::shared_ptr<SamplingClient> inner_;
+  const std::shared_ptr<AnswerStore> store_;
+};
+
+class ReplayingClient final : public SamplingClient {
+ public:
+  ReplayingClient(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store, std::string identity)
+      : capabilities_(inner->capabilities()), store_(std::move(store)), identity_(std::move(identity)) {
+    capabilities_.is_seeded = capabilities_.is_deterministic = true;
+    capabilities_.can_stream = false;
+  }
+
+  void start_session(ModelRef, std::stop_token, Completion<std::unique_ptr<SamplingSession>> done) override {
+    store_->post([store = store_, identity = identity_, capabilities = capabilities_, done = std::move(done)] { done(std::make_unique<StoredSession>(nullptr, store, identity, capabilities)); });
+  }
+  [[nodiscard]] Result<std::string> model_identity(const ModelRef&) const override { return identity_; }
+  [[nodiscard]] SamplingCapabilities capabilities() const override { return capabilities_; }
+
+ private:
+  SamplingCapabilities capabilities_;
+  const std::shared_ptr<AnswerStore> store_;
+  const std::string identity_;
+};
+
+}  // namespace
+
+Sha256Digest answer_key(const std::string& model_identity, const SampleRequest& request) {
+  const auto& params = request.params;
+  Sha256 hash;
+  hash.field("pipestill answer 1").field(kSampleKind).field(model_identity);
+  add_tokens(hash, request.prompt.to_ints());
+  hash.number(static_cast<std::uint64_t>(params.max_tokens)).number(std::bit_cast<std::uint64_t>(params.temperature));
+  hash.number(static_cast<std::uint64_t>(params.top_k)).number(std::bit_cast<std::uint64_t>(params.top_p));
+  add_stop(hash, params.stop);
+  hash.number(params.temperature == 0 ? 0 : 1);
+  if (params.temperature != 0) hash.number(params.seed);
+  return hash.finish();
+}
+
+Sha256Digest answer_key(const std::string& model_identity, const ScoreRequest& request) {
+  Sha256 hash;
+  hash.field("pipestill answer 1").field(kScoreKind).field(model_identity);
+  add_tokens(hash, request.tokens);
+  return hash.number(static_cast<std::uint64_t>(request.top_k)).finish();
+}
+
+std::shared_ptr<SamplingClient> make_stored_sampling_client(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store) {
+  return std::make_shared<StoredClient>(std::move(inner), std::move(store));
+}
+
+std::shared_ptr<SamplingClient> make_replaying_sampling_client(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store, std::string model_identity) {
+  return std::make_shared<ReplayingClient>(std::move(inner), std::move(store), std::move(model_identity));
+}
+
+}  // namespace pipestill

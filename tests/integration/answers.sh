@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Answers that were kept are not asked for again: by the next run, by another process at the same time, by a run without a teacher.
+. "$(dirname "$0")/lib.sh"
+cd "$scratch"
+write_rows 30 rows.jsonl
+write_simulated_recipe off_policy recipe.json
+stored=(--no-progress --set teacher.teacher_store=kept/answers.sqlite)
+mkdir kept
+expect_exit 0 "$pipestill" run recipe.json --out plain --no-progress
+expect_exit 0 "$pipestill" run recipe.json --out first "${stored[@]}"
+expect_identical plain first
+[ "$(json_value first/summary.json models.teacher.tokens)" -gt 0 ] || fail "the first run computed no answer"
+answers=$("$pipestill" store stats kept/answers.sqlite --json | sed 's/.*"answers":\([0-9]*\).*/\1/')
+[ "$answers" -ge 30 ] || fail "only $answers answers were kept"
+
+# another schedule, the same answers: nothing is computed
+expect_exit 0 "$pipestill" run recipe.json --out second "${stored[@]}" --schedule sequential
+expect_equal "tokens that the teacher computed" 0 "$(json_value second/summary.json models.teacher.tokens)"
+expect_identical plain second
+expect_equal "answers" "$answers" "$("$pipestill" store stats kept/answers.sqlite --json | sed 's/.*"answers":\([0-9]*\).*/\1/')"
+checked "a second run with a shared store makes no request, and ends in the same bytes"
+
+# without a teacher
+expect_exit 0 "$pipestill" run --replay first --out replayed --no-progress
+expect_equal "tokens that the teacher computed" 0 "$(json_value replayed/summary.json models.teacher.tokens)"
+expect_identical plain replayed
+expect_exit 0 "$pipestill" run recipe.json --replay first --out replayed-too --no-progress --set teacher.teacher_store=kept/answers.sqlite --depth 1
+expect_identical plain replayed-too
+expect_exit 2 "$pipestill" run recipe.json --replay first --out other --no-progress --set teacher.teacher_store=kept/answers.sqlite --seed 77
+expect_sentence "have none to this request"
+expect_no_file other
+expect_exit 2 "$pipestill" run --replay plain --out other --no-progress
+expect_sentence "cannot be replayed without its answers"
+expect_exit 2 "$pipestill" run recipe.json --replay first --resume --out first
+expect_sentence "--replay begins a new run"
+checked "a run is replayed from its answers alone"
+
+# two at once
+"$pipestill" run recipe.json --out left --seed 5 --no-progress --set teacher.teacher_store=both.sqlite >/dev/null 2>left.log &
+left=$!
+expect_exit 0 "$pipestill" run recipe.json --out right --seed 5 --no-progress --set teacher.teacher_store=both.sqlite --set teacher.durability=power --depth 2
+wait $left || fail "the other of two runs at once: $(cat left.log)"
+expect_identical left right
+expect_exit 0 "$pipestill" store verify both.sqlite
+expect_text "$stdout" "every one is whole"
+checked "two processes that share a store end in one digest"
+
+# commands
+expect_exit 0 "$pipestill" store export kept/answers.sqlite
+expect_equal "exported lines" "$answers" "$(wc -l <"$stdout")"
+expect_json_lines <(head -n 3 "$stdout")
+expect_exit 2 "$pipestill" store stats recipe.json
+expect_sentence recipe.json
+expect_exit 2 "$pipestill" store verify nothing.sqlite
+expect_sentence "there is no answer store at nothing.sqlite"
+expect_exit 2 "$pipestill" run recipe.json --out other --set teacher.teacher_store=rows.jsonl
+expect_sentence "teacher.teacher_store: " "rows.jsonl is no SQLite database"
+expect_exit 2 "$pipestill" run recipe.json --out other --set teacher.durability=some
+expect_sentence "teacher.durability"
+checked "store stats, verify and export"
+
+# of the embedded teacher: told apart by its content, not by its place
+if [ "$with_torch" = ON ]; then
+  make_example_data
+  short=("$example" "${example_data[@]}" --no-progress --set training.max_steps=4 --set training.batch_size=8 --set evaluation.limit=2 --set teacher.teacher_store="$scratch/torch.sqlite")
+  expect_exit 0 "$pipestill" run "${short[@]}" --out torch-first
+  cp -r "$(dirname "$example")/teacher" moved
+  expect_exit 0 "$pipestill" run "${short[@]}" --out torch-second --set teacher.teacher_model="$scratch/moved"
+  expect_equal "tokens that the teacher computed" 0 "$(json_value torch-second/summary.json models.teacher.tokens)"
+  expect_identical torch-first torch-second
+  checked "an embedded teacher's answers are its own, wherever it lies"
+fi
