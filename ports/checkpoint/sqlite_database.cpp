@@ -118,7 +118,7 @@ Result<SqliteDatabase> SqliteDatabase::open(const std::filesystem::path& path, M
   sqlite3_limit(opened, SQLITE_LIMIT_ATTACHED, 0);
   sqlite3_limit(opened, SQLITE_LIMIT_LENGTH, identity.most_value_bytes);
   sqlite3_limit(opened, SQLITE_LIMIT_COLUMN, kMostColumnsOfOurs);
-  if (mode == Mode::shared || mode == Mode::read_only) sqlite3_busy_timeout(opened, kPatienceOfShared);
+  if (mode == Mode::shared) sqlite3_busy_timeout(opened, kPatienceOfShared);
   auto set = database.execute("PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA synchronous = NORMAL");
   // Before the log is opened: two processes that resume one run would be worse than a reader that has to wait; and the log then needs no shared memory,
   // which some file systems lack.
