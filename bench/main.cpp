@@ -16,6 +16,7 @@ int run_program(int argc, char** argv) {
   add_overlap(program, action);
   add_dataset(program, action);
   add_ledger(program, action);
+  add_store(program, action);
   add_tokenize(program, action);
 #ifdef PIPESTILL_BENCH_MODELS
   add_gemm(program, action);

@@ -12,6 +12,7 @@ void add_pipeline(CLI::App& program, Action& action);
 void add_overlap(CLI::App& program, Action& action);
 void add_dataset(CLI::App& program, Action& action);
 void add_ledger(CLI::App& program, Action& action);
+void add_store(CLI::App& program, Action& action);
 void add_tokenize(CLI::App& program, Action& action);
 // These compute on the embedded models.
 void add_gemm(CLI::App& program, Action& action);

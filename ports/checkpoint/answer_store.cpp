@@ -16,7 +16,9 @@
 namespace pipestill {
 namespace {
 
-constexpr std::array kAnswerTables{"CREATE TABLE answers (key BLOB PRIMARY KEY, kind TEXT NOT NULL, payload BLOB NOT NULL, checksum BLOB NOT NULL) WITHOUT ROWID, STRICT"};
+// Keys are random: an index of keys alone is small enough to stay in few pages, and the answers stand one behind the other.
+constexpr std::array kAnswerTables{
+    "CREATE TABLE answers (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, payload BLOB NOT NULL, checksum BLOB NOT NULL) STRICT"};
 constexpr std::size_t kChecksumBytes = 16;
 constexpr std::size_t kMostInAGroup = 4096;
 
@@ -64,9 +66,9 @@ struct AnswerStore::State {
     if (!select) return fail(std::move(select.error()));
     std::optional<SqliteStatement> insert, replace;
     if (is_written) {
-      auto first = database.prepare("INSERT OR IGNORE INTO answers VALUES (?1, ?2, ?3, ?4)");
+      auto first = database.prepare("INSERT OR IGNORE INTO answers (key, kind, payload, checksum) VALUES (?1, ?2, ?3, ?4)");
       if (!first) return fail(std::move(first.error()));
-      auto again = database.prepare("REPLACE INTO answers VALUES (?1, ?2, ?3, ?4)");
+      auto again = database.prepare("REPLACE INTO answers (key, kind, payload, checksum) VALUES (?1, ?2, ?3, ?4)");
       if (!again) return fail(std::move(again.error()));
       insert = *std::move(first), replace = *std::move(again);
     }
@@ -103,9 +105,18 @@ struct AnswerStore::State {
       if (auto* commit = std::get_if<Commit>(&work)) commits.push_back(commit);
     }
     if (!commits.empty()) commit_all(commits);
+    std::vector<std::pair<Lookup*, Result<std::optional<std::string>>>> found;
+    const auto look = [&] {
+      for (auto& work : group) {
+        if (auto* lookup = std::get_if<Lookup>(&work)) found.emplace_back(lookup, look_up(*lookup));
+      }
+    };
+    if (auto read = database.in_snapshot(look); !read) {
+      for (auto& [lookup, result] : found) result = fail(of_storage(read.error()));
+    }
+    for (auto& [lookup, result] : found) lookup->then(std::move(result));
     for (auto& work : group) {
-      if (auto* lookup = std::get_if<Lookup>(&work)) lookup->then(look_up(*lookup));
-      else if (auto* task = std::get_if<std::function<void()>>(&work)) (*task)();
+      if (auto* task = std::get_if<std::function<void()>>(&work)) (*task)();
     }
   }
 
@@ -161,6 +172,7 @@ struct AnswerStore::State {
       return statement.bind_blob(1, key).bind(2, std::string_view(commit.kind)).bind_blob(3, commit.payload).bind_blob(4, checksum_of(key, commit.kind, commit.payload)).run();
     };
     if (auto inserted = write(*insert); !inserted) return fail(std::move(inserted.error()));
+    if (database.changes() == 1) return commit.payload;  // the file holds this one
     bool is_damaged = false;
     auto kept = read(commit.key, commit.kind, is_damaged);
     if (!kept) return fail(std::move(kept.error()));
@@ -198,6 +210,8 @@ AnswerStore::~AnswerStore() {
 Result<std::shared_ptr<AnswerStore>> AnswerStore::open(const std::filesystem::path& path, Durability durability) {
   auto database = SqliteDatabase::open(path, SqliteDatabase::Mode::shared, answers_identity());
   if (!database) return fail(std::move(database.error()));
+  // Moving the log into the file waits for the disk; that is worth it every 16 MiB.
+  if (auto set = database->execute("PRAGMA wal_autocheckpoint = 4096"); !set) return fail(std::move(set.error()));
   if (durability == Durability::power) {
     if (auto set = database->execute("PRAGMA synchronous = FULL"); !set) return fail(std::move(set.error()));
   }

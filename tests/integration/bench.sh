@@ -21,7 +21,7 @@ expect_refusal() {
   expect_text "$stderr" "$1"
 }
 
-scenarios="engine pipeline overlap dataset ledger tokenize"
+scenarios="engine pipeline overlap dataset ledger store tokenize"
 [ "$with_torch" = OFF ] || scenarios+=" gemm sample train"
 expect_exit 0 "$bench" --help
 for scenario in $scenarios; do expect_text "$stdout" "  $scenario "; done
@@ -81,6 +81,14 @@ expect_exit 0 "$bench" ledger --rows 2 --batches 10 --repetitions 1 --directory 
 expect_text "$stdout" "the longest append"
 expect_equal "what ledger leaves behind" "" "$(ls -A temporary)"
 checked "ledger: two sizes, and nothing left behind"
+
+expect_exit 0 "$bench" store --batches 3 --rows 2 --repetitions 1 --directory temporary --json
+expect_keys scenario batches rows repetitions goal_percent cases depth durability wall_s more_percent is_goal_met
+expect_count 6 '"durability":'
+expect_exit 0 "$bench" store --batches 2 --rows 1 --repetitions 1 --directory temporary
+expect_text "$stdout" "more than without"
+expect_equal "what store leaves behind" "" "$(ls -A temporary)"
+checked "store: two depths, two kinds of durability, and nothing left behind"
 
 write_rows 8 rows.jsonl
 write_simulated_recipe off_policy recipe.json

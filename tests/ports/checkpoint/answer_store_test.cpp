@@ -196,14 +196,23 @@ TEST_CASE("bytes that are no answer are refused, and cost no memory") {
 TEST_CASE("answer store: the first committed answer wins, in one process and between two") {
   const TempDir dir;
   const auto file = dir.path() / "answers.sqlite";
+  // The other process is made before this one has threads: what a fork copies of them is not sound. It waits for its turn.
+  int turn[2];
+  REQUIRE(::pipe(turn) == 0);
+  const auto child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    char go = 0;
+    if (::read(turn[0], &go, 1) != 1) ::_exit(2);
+    ::_exit(committed_to(*AnswerStore::open(file, Durability::process).value(), key_of(1), "a child's") == "one" ? 0 : 1);
+  }
   const auto first = AnswerStore::open(file, Durability::process).value(), second = AnswerStore::open(file, Durability::power).value();
   CHECK(!found_in(*first, key_of(1)));
   CHECK(committed_to(*first, key_of(1), "one") == "one");
   CHECK(committed_to(*second, key_of(1), "another") == "one");
   CHECK(found_in(*second, key_of(1)) == "one");
-  const auto child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) ::_exit(committed_to(*AnswerStore::open(file, Durability::process).value(), key_of(1), "a child's") == "one" ? 0 : 1);
+  CHECK(::write(turn[1], "!", 1) == 1);
+  ::close(turn[0]), ::close(turn[1]);
   int status = 0;
   REQUIRE(::waitpid(child, &status, 0) == child);
   CHECK(WIFEXITED(status));
