@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <thread>
+#include <unordered_map>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -16,11 +18,16 @@
 namespace pipestill {
 namespace {
 
-// Keys are random: an index of keys alone is small enough to stay in few pages, and the answers stand one behind the other.
+// Keys are random, and an index of them that is kept with every commit would write a page for each answer. So answers stand one behind the other, and `places`
+// says where, up to the answer whose id is in `placed`; those behind it are few, and known by every store that is open.
 constexpr std::array kAnswerTables{
-    "CREATE TABLE answers (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, payload BLOB NOT NULL, checksum BLOB NOT NULL) STRICT"};
+    "CREATE TABLE answers (id INTEGER PRIMARY KEY, key BLOB NOT NULL, kind TEXT NOT NULL, payload BLOB NOT NULL, checksum BLOB NOT NULL) STRICT",
+    "CREATE TABLE places (key BLOB PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID, STRICT",
+    "CREATE TABLE placed (id INTEGER PRIMARY KEY CHECK (id = 0), up_to INTEGER NOT NULL) STRICT",
+};
 constexpr std::size_t kChecksumBytes = 16;
 constexpr std::size_t kMostInAGroup = 4096;
+constexpr std::size_t kMostUnplaced = 4096;
 
 SqliteDatabase::Identity answers_identity() { return {.application_id = 0x70736173, .version = 1, .name = "answer store", .most_value_bytes = 1 << 28, .tables = kAnswerTables}; }  // "psas"
 
@@ -35,12 +42,15 @@ Error of_storage(Error error) {
   return error;
 }
 
-/// A row as it was read: the payload, or nothing where it is damaged.
-std::optional<std::string> sound_payload(const SqliteStatement& row, std::string_view key, const std::string& kind, int payload_column) {
-  auto payload = row.blob(payload_column);
-  const auto checksum = row.blob(payload_column + 1);
-  if (!payload || !checksum || *checksum != checksum_of(key, kind, *payload)) return std::nullopt;
-  return payload;
+/// A row of key, kind, payload, checksum: its answer, whose payload is empty where it is damaged.
+StoredAnswer answer_in(const SqliteStatement& row) {
+  StoredAnswer answer{.kind = row.text(1).value_or("")};
+  const auto key = row.blob(0).value_or("");
+  std::copy_n(key.begin(), std::min(key.size(), answer.key.size()), answer.key.begin());
+  auto payload = row.blob(2);
+  const auto checksum = row.blob(3);
+  if (key.size() == answer.key.size() && payload && checksum && *checksum == checksum_of(key, answer.kind, *payload)) answer.payload = std::move(payload);
+  return answer;
 }
 
 }  // namespace
@@ -57,22 +67,39 @@ struct AnswerStore::State {
     Committed then;
   };
   using Work = std::variant<Lookup, Commit, std::function<void()>>;
+  struct HashOfKey {
+    /// Any eight bytes of a SHA-256 are as good as its others.
+    std::size_t operator()(const Sha256Digest& key) const { return std::bit_cast<std::array<std::uint64_t, 4>>(key)[0]; }
+  };
+  using PlaceOf = std::unordered_map<Sha256Digest, std::int64_t, HashOfKey>;
 
-  State(SqliteDatabase d, SqliteStatement s, std::optional<SqliteStatement> i, std::optional<SqliteStatement> r)
-      : database(std::move(d)), select(std::move(s)), insert(std::move(i)), replace(std::move(r)) {}
+  struct Statements {
+    SqliteStatement read, unplaced, placed_up_to, place;
+    std::optional<SqliteStatement> insert, replace, put_place, put_placed;  // empty: nothing is written
+  };
+
+  State(SqliteDatabase d, Statements s) : database(std::move(d)), sql(std::move(s)) {}
 
   static Result<std::shared_ptr<State>> over(SqliteDatabase database, bool is_written) {
-    auto select = database.prepare("SELECT payload, checksum FROM answers WHERE key = ?1 AND kind = ?2");
-    if (!select) return fail(std::move(select.error()));
-    std::optional<SqliteStatement> insert, replace;
+    Result<void> prepared;
+    const auto prepare = [&](const char* text) -> std::optional<SqliteStatement> {
+      if (!prepared) return std::nullopt;
+      auto statement = database.prepare(text);
+      if (statement) return *std::move(statement);
+      prepared = fail(std::move(statement.error()));
+      return std::nullopt;
+    };
+    auto read = prepare("SELECT key, kind, payload, checksum FROM answers WHERE id = ?1"), unplaced = prepare("SELECT id, key FROM answers WHERE id > ?1 ORDER BY id"),
+         placed_up_to = prepare("SELECT up_to FROM placed"), place = prepare("SELECT id FROM places WHERE key = ?1");
+    std::optional<SqliteStatement> insert, replace, put_place, put_placed;
     if (is_written) {
-      auto first = database.prepare("INSERT OR IGNORE INTO answers (key, kind, payload, checksum) VALUES (?1, ?2, ?3, ?4)");
-      if (!first) return fail(std::move(first.error()));
-      auto again = database.prepare("REPLACE INTO answers (key, kind, payload, checksum) VALUES (?1, ?2, ?3, ?4)");
-      if (!again) return fail(std::move(again.error()));
-      insert = *std::move(first), replace = *std::move(again);
+      insert = prepare("INSERT INTO answers (key, kind, payload, checksum) VALUES (?1, ?2, ?3, ?4)");
+      replace = prepare("UPDATE answers SET key = ?1, kind = ?2, payload = ?3, checksum = ?4 WHERE id = ?5");
+      put_place = prepare("INSERT OR IGNORE INTO places VALUES (?1, ?2)"), put_placed = prepare("REPLACE INTO placed VALUES (0, ?1)");
     }
-    return std::make_shared<State>(std::move(database), *std::move(select), std::move(insert), std::move(replace));
+    if (!prepared) return fail(std::move(prepared.error()));
+    return std::make_shared<State>(std::move(database), Statements{*std::move(read), *std::move(unplaced), *std::move(placed_up_to), *std::move(place), std::move(insert),
+                                                                   std::move(replace), std::move(put_place), std::move(put_placed)});
   }
 
   void post(Work work) {
@@ -101,62 +128,66 @@ struct AnswerStore::State {
   /// Commits first, in one transaction: who waits for an answer waits no longer than for this.
   void serve(std::deque<Work>& group) {
     std::vector<Commit*> commits;
+    std::vector<Lookup*> lookups;
     for (auto& work : group) {
       if (auto* commit = std::get_if<Commit>(&work)) commits.push_back(commit);
+      else if (auto* lookup = std::get_if<Lookup>(&work)) lookups.push_back(lookup);
     }
     if (!commits.empty()) commit_all(commits);
-    std::vector<std::pair<Lookup*, Result<std::optional<std::string>>>> found;
-    const auto look = [&] {
-      for (auto& work : group) {
-        if (auto* lookup = std::get_if<Lookup>(&work)) found.emplace_back(lookup, look_up(*lookup));
-      }
-    };
-    if (auto read = database.in_snapshot(look); !read) {
-      for (auto& [lookup, result] : found) result = fail(of_storage(read.error()));
-    }
-    for (auto& [lookup, result] : found) lookup->then(std::move(result));
+    if (!lookups.empty()) find_all(lookups);
     for (auto& work : group) {
       if (auto* task = std::get_if<std::function<void()>>(&work)) (*task)();
     }
+    // Nobody waits for this. If the disk fails now, the next commit will say so.
+    if (sql.insert && unplaced.size() >= kMostUnplaced) (void)put_places();
   }
 
-  Result<std::optional<std::string>> look_up(const Lookup& lookup) {
-    bool is_damaged = false;
-    auto payload = read(lookup.key, lookup.kind, is_damaged);
-    if (!payload) return fail(of_storage(std::move(payload.error())));
-    std::lock_guard lock(mutex);
-    counts.found += *payload ? 1 : 0;
-    counts.damaged += is_damaged ? 1 : 0;
-    return payload;
-  }
-
-  Result<std::optional<std::string>> read(const Sha256Digest& key, const std::string& kind, bool& is_damaged) {
-    const auto more = select.bind_blob(1, digest_bytes(key)).bind(2, std::string_view(kind)).step();
-    if (!more) return fail(more.error());
-    if (!*more) return std::optional<std::string>();
-    auto payload = sound_payload(select, digest_bytes(key), kind, 0);
-    is_damaged = !payload;
-    while (true) {  // the statement is let go of
-      const auto end = select.step();
-      if (!end) return fail(end.error());
-      if (!*end) break;
+  void find_all(const std::vector<Lookup*>& lookups) {
+    std::vector<Result<std::optional<std::string>>> found;
+    Counts more;
+    const auto read = database.in_snapshot([&]() -> Result<void> {
+      if (auto known = learn(); !known) return known;
+      for (const auto* lookup : lookups) {
+        const auto place = place_of(lookup->key);
+        if (!place) return fail(place.error());
+        if (!*place) {
+          found.emplace_back(std::nullopt);
+          continue;
+        }
+        auto payload = payload_at(**place, lookup->key, lookup->kind);
+        if (!payload) return fail(std::move(payload.error()));
+        ++(*payload ? more.found : more.damaged);
+        found.push_back(*std::move(payload));
+      }
+      return {};
+    });
+    {
+      std::lock_guard lock(mutex);
+      counts.found += more.found, counts.damaged += more.damaged;
     }
-    return payload;
+    for (std::size_t i = 0; i < lookups.size(); ++i) {
+      if (read) lookups[i]->then(std::move(found[i]));
+      else lookups[i]->then(fail(of_storage(read.error())));
+    }
   }
 
   void commit_all(const std::vector<Commit*>& commits) {
-    std::vector<std::string> kept(commits.size());
+    std::vector<std::string> kept;
+    PlaceOf added;
     fault_point("answers.before_commit");
     auto done = database.in_transaction([&]() -> Result<void> {
-      for (std::size_t i = 0; i < commits.size(); ++i) {
-        auto written = put(*commits[i]);
+      if (auto known = learn(); !known) return known;
+      for (auto* commit : commits) {
+        auto written = put(*commit, added);
         if (!written) return fail(std::move(written.error()));
-        kept[i] = *std::move(written);
+        kept.push_back(*std::move(written));
       }
       return {};
     });
     fault_point("answers.after_commit");
     if (done) {
+      for (const auto& [key, id] : added) known_up_to = std::max(known_up_to, id);
+      unplaced.merge(added);
       std::lock_guard lock(mutex);
       counts.committed += commits.size();
     }
@@ -166,25 +197,93 @@ struct AnswerStore::State {
     }
   }
 
-  Result<std::string> put(const Commit& commit) {
+  /// In a transaction: what other processes have committed since, and which answers `places` knows by now.
+  Result<void> learn() {
+    const auto more = sql.placed_up_to.step();
+    if (!more) return fail(more.error());
+    const auto up_to = *more ? sql.placed_up_to.integer(0).value_or(0) : 0;
+    if (auto ended = sql.placed_up_to.run(); !ended) return ended;
+    if (up_to > placed_up_to) {
+      placed_up_to = up_to, known_up_to = std::max(known_up_to, up_to);
+      std::erase_if(unplaced, [&](const auto& answer) { return answer.second <= up_to; });
+    }
+    sql.unplaced.bind(1, known_up_to);
+    for (;;) {
+      const auto another = sql.unplaced.step();
+      if (!another) return fail(another.error());
+      if (!*another) return {};
+      known_up_to = sql.unplaced.integer(0).value_or(known_up_to);
+      const auto key = sql.unplaced.blob(1).value_or("");
+      Sha256Digest digest{};
+      if (key.size() != digest.size()) continue;  // damaged, and no answer to anything
+      std::copy(key.begin(), key.end(), digest.begin());
+      unplaced.try_emplace(digest, known_up_to);
+    }
+  }
+
+  /// In a transaction that has learnt.
+  Result<std::optional<std::int64_t>> place_of(const Sha256Digest& key) {
+    if (const auto known = unplaced.find(key); known != unplaced.end()) return known->second;
+    if (placed_up_to == 0) return std::nullopt;
+    const auto more = sql.place.bind_blob(1, digest_bytes(key)).step();
+    if (!more) return fail(more.error());
+    if (!*more) return std::nullopt;
+    const auto id = sql.place.integer(0);
+    if (auto ended = sql.place.run(); !ended) return fail(std::move(ended.error()));
+    return id;
+  }
+
+  /// Nothing: what stands there is damaged, or another answer.
+  Result<std::optional<std::string>> payload_at(std::int64_t id, const Sha256Digest& key, const std::string& kind) {
+    const auto more = sql.read.bind(1, id).step();
+    if (!more) return fail(more.error());
+    if (!*more) return std::nullopt;
+    auto answer = answer_in(sql.read);
+    if (auto ended = sql.read.run(); !ended) return fail(std::move(ended.error()));
+    if (answer.key != key || answer.kind != kind) return std::nullopt;
+    return std::move(answer.payload);
+  }
+
+  /// What the file holds under the key now; `added`: the answers that this transaction has inserted.
+  Result<std::string> put(const Commit& commit, PlaceOf& added) {
+    auto place = place_of(commit.key);
+    if (!place) return fail(std::move(place.error()));
+    if (const auto again = added.find(commit.key); again != added.end()) *place = again->second;
+    if (*place) {
+      auto kept = payload_at(**place, commit.key, commit.kind);
+      if (!kept) return fail(std::move(kept.error()));
+      if (*kept) return **std::move(kept);
+    }
     const auto key = digest_bytes(commit.key);
-    const auto write = [&](SqliteStatement& statement) {
-      return statement.bind_blob(1, key).bind(2, std::string_view(commit.kind)).bind_blob(3, commit.payload).bind_blob(4, checksum_of(key, commit.kind, commit.payload)).run();
-    };
-    if (auto inserted = write(*insert); !inserted) return fail(std::move(inserted.error()));
-    if (database.changes() == 1) return commit.payload;  // the file holds this one
-    bool is_damaged = false;
-    auto kept = read(commit.key, commit.kind, is_damaged);
-    if (!kept) return fail(std::move(kept.error()));
-    if (*kept) return **std::move(kept);
-    if (auto replaced = write(*replace); !replaced) return fail(std::move(replaced.error()));
+    auto& write = *place ? *sql.replace : *sql.insert;
+    write.bind_blob(1, key).bind(2, std::string_view(commit.kind)).bind_blob(3, commit.payload).bind_blob(4, checksum_of(key, commit.kind, commit.payload));
+    if (*place) write.bind(5, **place);
+    if (auto written = write.run(); !written) return fail(std::move(written.error()));
+    if (!*place) added.emplace(commit.key, database.last_inserted());
     return commit.payload;
   }
 
+  Result<void> put_places() {
+    fault_point("answers.before_places");
+    auto done = database.in_transaction([&]() -> Result<void> {
+      if (auto known = learn(); !known) return known;
+      const std::map<Sha256Digest, std::int64_t> in_order(unplaced.begin(), unplaced.end());  // neighbours share a page
+      for (const auto& [key, id] : in_order) {
+        if (auto put = sql.put_place->bind_blob(1, digest_bytes(key)).bind(2, id).run(); !put) return put;
+      }
+      return sql.put_placed->bind(1, known_up_to).run();
+    });
+    fault_point("answers.after_places");
+    if (done) unplaced.clear(), placed_up_to = known_up_to;
+    return done;
+  }
+
   SqliteDatabase database;
-  SqliteStatement select;
-  std::optional<SqliteStatement> insert, replace;  // empty: nothing is written
-  std::mutex mutex;                                // guards the four below
+  Statements sql;
+  // The store's own thread's:
+  PlaceOf unplaced;  // answers behind placed_up_to, up to known_up_to
+  std::int64_t placed_up_to = 0, known_up_to = 0;
+  std::mutex mutex;  // guards the four below
   std::condition_variable has_work;
   std::deque<Work> waiting;
   bool is_ending = false;
@@ -244,17 +343,13 @@ const std::filesystem::path& AnswerStore::path() const { return state_->database
 Result<void> read_answers(const std::filesystem::path& path, const std::function<void(const StoredAnswer&)>& to) {
   auto database = SqliteDatabase::open(path, SqliteDatabase::Mode::read_only, answers_identity());
   if (!database) return fail(std::move(database.error()));
-  auto rows = database->prepare("SELECT key, kind, payload, checksum FROM answers ORDER BY key");
+  auto rows = database->prepare("SELECT key, kind, payload, checksum FROM answers ORDER BY id");
   if (!rows) return fail(std::move(rows.error()));
   for (;;) {
     const auto more = rows->step();
     if (!more) return fail(more.error());
     if (!*more) return {};
-    StoredAnswer answer{.kind = rows->text(1).value_or("")};
-    const auto key = rows->blob(0).value_or("");
-    std::copy_n(key.begin(), std::min(key.size(), answer.key.size()), answer.key.begin());
-    if (key.size() == answer.key.size()) answer.payload = sound_payload(*rows, key, answer.kind, 2);
-    to(answer);
+    to(answer_in(*rows));
   }
 }
 

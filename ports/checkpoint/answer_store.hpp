@@ -61,7 +61,7 @@ class AnswerStore {
 
 /// Of the whole file. Reads every row where `reads_all`.
 [[nodiscard]] Result<AnswerStoreStats> answer_store_stats(const std::filesystem::path& path, bool reads_all);
-/// Every sound answer, by key; `to` is told of each and of every damaged one (payload empty).
+/// Every sound answer, in the order they were committed; `to` is told of each and of every damaged one (payload empty).
 struct StoredAnswer {
   Sha256Digest key{};
   std::string kind = {};

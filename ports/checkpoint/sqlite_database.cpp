@@ -16,8 +16,8 @@ namespace {
 constexpr int kPatienceOfShared = 60'000;  // ms, for another process
 constexpr int kMostColumnsOfOurs = 64;
 
-/// How `sqlite_schema` may look: the tables as they were made, one behind the other. Indexes that a table's own words make have none.
-constexpr const char* kSchemaQuery = "SELECT type, sql FROM sqlite_schema WHERE NOT (type = 'index' AND sql IS NULL) ORDER BY rowid";
+/// How `sqlite_schema` may look: the tables as they were made, one behind the other. STRICT tables of ours have no index but their key.
+constexpr const char* kSchemaQuery = "SELECT type, sql FROM sqlite_schema ORDER BY rowid";
 
 }  // namespace
 
@@ -212,7 +212,7 @@ Result<SqliteStatement> SqliteDatabase::prepare(const std::string& sql) {
   return SqliteStatement(path_, prepared);
 }
 
-std::int64_t SqliteDatabase::changes() const { return sqlite3_changes64(database_.get()); }
+std::int64_t SqliteDatabase::last_inserted() const { return sqlite3_last_insert_rowid(database_.get()); }
 
 Result<void> SqliteDatabase::execute(const std::string& sql) {
   if (sqlite3_exec(database_.get(), sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) return fail(sqlite_error(path_, database_.get()));

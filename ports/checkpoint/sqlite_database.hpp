@@ -85,14 +85,16 @@ class SqliteDatabase {
   [[nodiscard]] Result<SqliteStatement> prepare(const std::string& sql);
   /// One or several statements without results.
   [[nodiscard]] Result<void> execute(const std::string& sql);
-  /// Rows that the last INSERT, UPDATE or DELETE changed.
-  [[nodiscard]] std::int64_t changes() const;
-  /// Runs `body`, which writes nothing, on one state of the file: what it reads is of one moment, and finding that out costs once.
+  /// The rowid of the last INSERT.
+  [[nodiscard]] std::int64_t last_inserted() const;
+  /// Runs `body`, which writes nothing and gives a Result<void>, on one state of the file: what it reads is of one moment, and finding that out costs once.
   template <class Body>
   [[nodiscard]] Result<void> in_snapshot(const Body& body) {
-    if (auto begun = execute("BEGIN"); !begun) return begun;
-    body();
-    return execute("COMMIT");
+    auto done = execute("BEGIN");
+    if (!done) return done;
+    done = body();
+    auto ended = execute(done ? "COMMIT" : "ROLLBACK");
+    return done ? ended : done;
   }
   /// Runs `body` in one transaction; its error, or one of the commit, takes everything back.
   template <class Body>

@@ -66,6 +66,34 @@ Result<std::string> committed_to(AnswerStore& store, const Sha256Digest& key, co
 }
 Sha256Digest key_of(int number) { return sha256("key " + std::to_string(number)); }
 
+/// Asks for all at once: what the file holds then.
+std::vector<std::string> committed_range(AnswerStore& store, int begin, int end, const std::string& prefix) {
+  std::vector<std::string> kept;
+  for (int i = begin; i < end; ++i) {
+    store.commit(key_of(i), "sample", prefix + std::to_string(i), [&](Result<std::string> r) { kept.push_back(r ? *r : r.error().message); });
+  }
+  std::promise<void> done;
+  store.post([&] { done.set_value(); });
+  done.get_future().get();
+  return kept;
+}
+std::vector<std::string> numbered(const std::string& prefix, int begin, int end) {
+  std::vector<std::string> all;
+  for (int i = begin; i < end; ++i) all.push_back(prefix + std::to_string(i));
+  return all;
+}
+std::int64_t number_in(const fs::path& file, const std::string& sql) {
+  sqlite3* database = nullptr;
+  sqlite3_stmt* statement = nullptr;
+  REQUIRE(sqlite3_open(file.c_str(), &database) == SQLITE_OK);
+  REQUIRE(sqlite3_prepare_v2(database, sql.c_str(), -1, &statement, nullptr) == SQLITE_OK);
+  REQUIRE(sqlite3_step(statement) == SQLITE_ROW);
+  const auto number = sqlite3_column_int64(statement, 0);
+  sqlite3_finalize(statement);
+  sqlite3_close(database);
+  return number;
+}
+
 void change_file(const fs::path& file, const std::string& sql) {
   sqlite3* database = nullptr;
   REQUIRE(sqlite3_open(file.c_str(), &database) == SQLITE_OK);
@@ -250,6 +278,33 @@ TEST_CASE("answer store: two processes that fill one file at once agree on every
   CHECK(read_file(dir.path() / "a") == read_file(dir.path() / "b"));
   CHECK(read_file(dir.path() / "a") == read_file(dir.path() / "c"));
   CHECK(answer_store_stats(file, true).value().answers == kAnswers);
+}
+
+TEST_CASE("answer store: beyond what each remembers, stores of one file agree, and the index of places holds what it says") {
+  const TempDir dir;
+  const auto file = dir.path() / "answers.sqlite";
+  const auto concatenated = [](std::vector<std::string> all, const std::vector<std::string>& more) {
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  const auto one = AnswerStore::open(file, Durability::process).value(), other = AnswerStore::open(file, Durability::process).value();
+  CHECK(committed_range(*one, 0, 3000, "one ") == numbered("one ", 0, 3000));  // too few to be placed
+  CHECK(number_in(file, "SELECT count(*) FROM places") == 0);
+  CHECK(committed_range(*other, 1000, 9000, "other ") == concatenated(numbered("one ", 1000, 3000), numbered("other ", 3000, 9000)));
+  const auto placed = number_in(file, "SELECT count(*) FROM places");
+  CHECK(placed >= 4096);
+  CHECK(number_in(file, "SELECT up_to FROM placed") == placed);
+  CHECK(committed_range(*one, 0, 12000, "again ") == concatenated(concatenated(numbered("one ", 0, 3000), numbered("other ", 3000, 9000)), numbered("again ", 9000, 12000)));
+  const auto late = AnswerStore::open(file, Durability::process).value();
+  for (const int i : {0, 2999, 3000, 8999, 9000, 11999}) {
+    const auto expected = (i < 3000 ? "one " : i < 9000 ? "other " : "again ") + std::to_string(i);
+    for (const auto& store : {one, other, late, AnswerStore::open_read_only(file).value()}) CHECK(found_in(*store, key_of(i)) == expected);
+  }
+  CHECK(!found_in(*late, key_of(12000)));
+  CHECK(committed_range(*late, 0, 12000, "late ") == committed_range(*other, 0, 12000, "later "));
+  CHECK(number_in(file, "SELECT count(*) FROM answers") == 12000);
+  CHECK(number_in(file, "SELECT count(DISTINCT key) FROM answers") == 12000);
+  CHECK(number_in(file, "SELECT count(*) FROM places JOIN answers USING (id, key)") == number_in(file, "SELECT up_to FROM placed"));
 }
 
 TEST_CASE("answer store: what was told to be committed outlives kill -9, again and again") {
