@@ -92,7 +92,7 @@ void add_store(CLI::App& program, Action& action) {
   };
   add("stats", "How many answers of which kind, and their bytes", [](const StoreArguments& arguments) { return show_stats(arguments, false); });
   add("verify", "Read every answer and compare it with its checksum", [](const StoreArguments& arguments) { return show_stats(arguments, true); });
-  add("export", "Every answer as a line of JSON, by key", [](const StoreArguments& arguments) { return run_export(arguments); });
+  add("export", "Every answer as a line of JSON, in the order they were committed", [](const StoreArguments& arguments) { return run_export(arguments); });
 }
 
 }  // namespace pipestill::app
