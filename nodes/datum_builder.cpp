@@ -42,11 +42,11 @@ std::string digest_of(DatumBatch& batch) {
 Description DatumBuilder::describe() { return describe_datum_builder(); }
 
 Result<std::optional<Datum>> DatumBuilder::build(const SampledRow& sampled) const {
-  const auto& [tokens, logprobs, stop_reason] = sampled.answer;
+  const auto& tokens = sampled.answer.tokens;
   if (sampled.prompt.length() + tokens.size() < 2) return std::nullopt;
   if (options_.method != Method::on_policy) return answer_datum(sampled.prompt, tokens, options_.max_length);
   std::vector<float> sampler_logprobs;
-  for (const auto& logprob : logprobs) {
+  for (const auto& logprob : sampled.answer.logprobs) {
     if (!logprob) return fail(ErrorCode::internal, "an answer without all its log-probabilities was not dropped");
     sampler_logprobs.push_back(*logprob);
   }
@@ -65,7 +65,7 @@ Result<std::optional<Datum>> DatumBuilder::build(Row& row) const {
 }
 
 Result<DatumBatch> DatumBuilder::operator()(SampledBatch sampled, graph::Context& context) const {
-  DatumBatch batch{.at = sampled.at, .student_version = sampled.student_version, .teacher_latency = sampled.teacher_latency};
+  DatumBatch batch{.at = sampled.at, .student_version = sampled.student_version, .teacher_cost = sampled.teacher_cost};
   batch.rows.reserve(sampled.rows.size());
   for (auto& row : sampled.rows) {
     std::optional<Datum> datum;

@@ -100,7 +100,7 @@ void ForwardBackward::operator()(DatumBatch batch, graph::Context& context, Comp
                     .num_tokens = batch.num_tokens,
                     .datum_digest = std::move(batch.datum_digest),
                     .student_version = batch.student_version,
-                    .teacher_latency = batch.teacher_latency};
+                    .teacher_cost = batch.teacher_cost};
   result.learning_rate = learning_rate(options_->training, batch.at.step, options_->total_steps);
   result.train_begin = result.train_end = options_->clock->now();
   std::vector<Datum> datums;

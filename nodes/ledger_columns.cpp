@@ -35,7 +35,8 @@ LedgerEntry ledger_entry(const StepResult& result) {
 }
 
 LedgerObserved ledger_observed(const StepResult& result, Clock::Time now) {
-  return {.teacher_latency = result.teacher_latency, .forward_backward = result.train_end - result.train_begin, .time = now};
+  const auto& cost = result.teacher_cost;
+  return {.teacher_latency = cost.latency, .forward_backward = result.train_end - result.train_begin, .time = now, .attempts = cost.attempts, .tokens_paid = cost.tokens_paid};
 }
 
 boost::json::object metrics_columns(const LedgerEntry& entry, const LedgerObserved& observed) {
@@ -54,7 +55,9 @@ boost::json::object metrics_columns(const LedgerEntry& entry, const LedgerObserv
           {"observed",
            {{"teacher_latency_ms", milliseconds(observed.teacher_latency)},
             {"forward_backward_ms", milliseconds(observed.forward_backward)},
-            {"time_s", static_cast<double>(observed.time.count()) / 1e9}}}};
+            {"time_s", static_cast<double>(observed.time.count()) / 1e9},
+            {"attempts", or_null(observed.attempts)},
+            {"tokens_paid", or_null(observed.tokens_paid)}}}};
 }
 
 Result<RunTotals> recorded_totals(Ledger& ledger) {

@@ -77,6 +77,13 @@ struct StudentVersion {
   std::shared_ptr<SamplingSession> sampler;
 };
 
+/// What a batch took of its teachers. Only observed.
+struct TeacherCost {
+  std::chrono::nanoseconds latency{};  ///< from the first request to the last answer
+  std::uint64_t attempts = 0;          ///< requests that a backend was sent, repeated ones included; a kept answer needs none
+  std::uint64_t tokens_paid = 0;       ///< of the requests that were answered, and of their answers, where they were not kept ones
+};
+
 struct PromptBatch {
   Position at;
   std::vector<Row> rows = {};
@@ -87,13 +94,14 @@ struct SampledRow {
   ModelInput prompt = {};                    ///< as it was sampled from
   SampledSequence answer = {};               ///< the teacher's; on_policy: the student's
   std::vector<float> teacher_logprobs = {};  ///< on_policy: of the answer's tokens, all there
+  std::uint64_t attempts = 0, tokens_paid = 0;  ///< as TeacherCost sums them up
 };
 
 struct SampledBatch {
   Position at;
   std::vector<SampledRow> rows = {};
   std::optional<std::uint64_t> student_version = std::nullopt;  ///< that sampled it; empty: no student did
-  std::chrono::nanoseconds teacher_latency{};                   ///< from the first request to the last answer
+  TeacherCost teacher_cost = {};
 };
 
 struct DatumRow {
@@ -107,7 +115,7 @@ struct DatumBatch {
   std::uint64_t num_tokens = 0;  ///< positions with non-zero weight
   std::string datum_digest = {};
   std::optional<std::uint64_t> student_version = std::nullopt;
-  std::chrono::nanoseconds teacher_latency{};
+  TeacherCost teacher_cost = {};
 };
 
 /// The student after a step, and what else a run needs that goes on from there.
@@ -128,7 +136,7 @@ struct StepResult {
   std::uint64_t num_tokens = 0;
   std::string datum_digest = {};
   std::optional<std::uint64_t> student_version = std::nullopt;
-  std::chrono::nanoseconds teacher_latency{};
+  TeacherCost teacher_cost = {};
   Clock::Time train_begin{}, train_end{};
   std::shared_ptr<SamplingSession> snapshot = nullptr;  ///< the student after this step, where an evaluation is due
   std::shared_ptr<const CapturedStudent> captured = nullptr;  ///< where a checkpoint is due

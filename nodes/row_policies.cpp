@@ -45,7 +45,8 @@ Result<void> take_answer(SampledRow& sampled, Result<SampledSequence> answer, co
   const auto& policies = asking.policies;
   Row& row = sampled.row;
   if (!answer) return request_failed(row, policies, std::move(answer.error()));
-  const auto& [tokens, logprobs, stop_reason] = *answer;
+  const auto& tokens = answer->tokens;
+  const auto& logprobs = answer->logprobs;
   if (logprobs.size() != tokens.size() && (needs_logprobs || !logprobs.empty())) {
     return fail(at_row(row, {ErrorCode::backend_failed, "misaligned answer: " + std::to_string(tokens.size()) + " tokens with " +
                                                             std::to_string(logprobs.size()) + " log-probabilities"}));
@@ -61,7 +62,7 @@ Result<void> take_answer(SampledRow& sampled, Result<SampledSequence> answer, co
     return drop_or_fail(row, policies.on_empty, DropReason::empty,
                         {ErrorCode::backend_failed, "the answer is empty; teacher.on_empty \"drop\" would leave the row out"});
   }
-  if (stop_reason == StopReason::length && policies.on_truncated != RowPolicy::keep) {
+  if (answer->stop_reason == StopReason::length && policies.on_truncated != RowPolicy::keep) {
     return drop_or_fail(
         row, policies.on_truncated, DropReason::truncated,
         {ErrorCode::backend_failed, "the answer was cut off at max_tokens; teacher.on_truncated \"drop\" or \"keep\" would go on"});

@@ -23,15 +23,26 @@ std::vector<std::size_t> rows_to_ask(const SampledBatch& batch) {
   return asked;
 }
 
-/// Notes how long the teacher took, and says so.
+/// Notes what was asked of a backend; `tokens`: of the request and its answer. Of a failed request only that it was made is known.
+template <class Answer>
+void count_request(SampledRow& row, const Result<Answer>& answer, std::uint64_t tokens) {
+  row.attempts += answer ? answer->attempts : 1;
+  if (answer && answer->attempts > 0) row.tokens_paid += tokens;
+}
+
+/// Notes what the teacher took, and says so.
 void report(const Options& options, SampledBatch& batch, Clock::Time first_sent) {
-  batch.teacher_latency = options->clock->now() - first_sent;
+  auto& cost = batch.teacher_cost;
+  cost.latency = options->clock->now() - first_sent;
+  for (const auto& row : batch.rows) cost.attempts += row.attempts, cost.tokens_paid += row.tokens_paid;
   const auto answered = std::ranges::count_if(batch.rows, [](const SampledRow& r) { return !r.row.dropped; });
   options->telemetry->event("pipestill.distillation.teacher_inference",
                             {{"step", batch.at.step},
                              {"num_prompts", batch.rows.size()},
                              {"num_answers", answered},
-                             {"teacher_latency_ms", static_cast<double>(batch.teacher_latency.count()) / 1e6}});
+                             {"attempts", cost.attempts},
+                             {"tokens_paid", cost.tokens_paid},
+                             {"teacher_latency_ms", static_cast<double>(cost.latency.count()) / 1e6}});
 }
 
 /// Asks for every row, through `ask(row number, on_sent, gather)`.
@@ -79,6 +90,7 @@ void TeacherInference::operator()(PromptBatch prompts, graph::Context& context, 
         auto request = asking.request(gather->row(i));
         Completion<SampledSequence> answered([options = options_, gather, i](Result<SampledSequence> answer) {
           auto& row = gather->row(i);
+          count_request(row, answer, row.prompt.length() + (answer ? answer->tokens.size() : 0));
           gather->answered(i, guarded("the renderer", [&] { return take_answer(row, std::move(answer), options->datasets[row.row.dataset].asking, false); }));
         });
         queue.sample({seq, i}, std::move(request), stop, std::move(answered), std::move(on_sent));
@@ -94,6 +106,7 @@ void TeacherInference::operator()(SampledBatch batch, graph::Context& context, C
         request.tokens.insert(request.tokens.end(), row.answer.tokens.begin(), row.answer.tokens.end());
         Completion<Score> answered([options = options_, gather, i](Result<Score> score) {
           auto& scored = gather->row(i);
+          count_request(scored, score, scored.prompt.length() + scored.answer.tokens.size());
           gather->answered(i, take_score(scored, std::move(score), options->datasets[scored.row.dataset].asking.policies));
         });
         options_->datasets[row.row.dataset].queue.compute_logprobs({seq, i}, std::move(request), stop, std::move(answered), std::move(on_sent));

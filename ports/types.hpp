@@ -72,7 +72,9 @@ struct SampledSequence {
   std::vector<Token> tokens = {};
   std::vector<Logprob> logprobs = {};
   StopReason stop_reason = StopReason::stop;
-  bool operator==(const SampledSequence&) const = default;
+  /// Requests that a backend was sent for it; 0: it had been kept. Only observed: what an answer is does not depend on it.
+  std::uint32_t attempts = 1;
+  bool operator==(const SampledSequence& other) const { return tokens == other.tokens && logprobs == other.logprobs && stop_reason == other.stop_reason; }
 };
 
 /// Something that is said.

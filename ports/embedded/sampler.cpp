@@ -289,7 +289,8 @@ void Sampler::compute(Finished& finished) {
 }
 
 void Sampler::hand_over(Request& request) noexcept {
-  const auto& [tokens, logprobs, reason] = request.sequence;
+  const auto& tokens = request.sequence.tokens;
+  const auto& logprobs = request.sequence.logprobs;
   for (; request.on_token && !request.error && request.handed_over < tokens.size(); ++request.handed_over) {
     if (request.stop.stop_requested()) return request.fail_with(ErrorCode::cancelled, "the request was stopped");
     request.on_token(tokens[request.handed_over], logprobs[request.handed_over]);

@@ -41,6 +41,7 @@ struct ScoreRequest {
 struct Score {
   std::vector<Logprob> own = {};
   std::vector<std::vector<std::pair<Token, float>>> top = {};
+  std::uint32_t attempts = 1;  ///< as SampledSequence has it
 };
 
 /// What sample_stream calls for every token.

@@ -96,7 +96,10 @@ class StoredSession final : public SamplingSession {
       if (!found) return ended(fail(std::move(found.error())));
       if (*found) {
         // A payload that its checksum covers and that cannot be read was written by another version: it is asked again, and stays.
-        if (auto answer = Kind::decode(**found)) return ended(*std::move(answer));
+        if (auto answer = Kind::decode(**found)) {
+          answer->attempts = 0;
+          return ended(*std::move(answer));
+        }
       }
       if (stop.stop_requested()) return ended(fail(ErrorCode::cancelled, "the request was stopped"));
       if (!shared->inner) return ended(fail(ErrorCode::invalid_input, "the recorded answers in " + shared->store->path().string() + " have none to this request: the run that is replayed was another"));
@@ -108,10 +111,12 @@ class StoredSession final : public SamplingSession {
   template <class Kind>
   static void keep(const std::shared_ptr<Shared>& shared, const Sha256Digest& key, Result<typename Kind::Answer> asked, const Completion<typename Kind::Answer>& ended) {
     if (!asked) return ended(fail(std::move(asked.error())));
-    shared->store->commit(key, Kind::kKind, encode_answer(*asked), [ended, key](Result<std::string> kept) {
+    shared->store->commit(key, Kind::kKind, encode_answer(*asked), [ended, key, attempts = asked->attempts](Result<std::string> kept) {
       if (kept && traces_points()) trace_fact("committed " + to_hex(key));
       if (!kept) return ended(fail(std::move(kept.error())));
-      ended(Kind::decode(*kept));
+      auto answer = Kind::decode(*kept);
+      if (answer) answer->attempts = attempts;  // paid for, also where another process was first
+      ended(std::move(answer));
     });
   }
 

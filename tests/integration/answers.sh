@@ -20,6 +20,9 @@ expect_identical plain second
 expect_equal "answers" "$answers" "$("$pipestill" store stats kept/answers.sqlite --json | sed 's/.*"answers":\([0-9]*\).*/\1/')"
 checked "a second run with a shared store makes no request, and ends in the same bytes"
 
+grep -q '"tokens_paid":[1-9]' first/metrics.jsonl || fail "metrics.jsonl says that the first run paid for no token"
+expect_equal "batches that paid for a token" 0 "$(grep -vc '"attempts":0,"tokens_paid":0}' second/metrics.jsonl || true)"
+
 # without a teacher
 expect_exit 0 "$pipestill" run --replay first --out replayed --no-progress
 expect_equal "tokens that the teacher computed" 0 "$(json_value replayed/summary.json models.teacher.tokens)"

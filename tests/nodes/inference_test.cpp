@@ -282,10 +282,37 @@ TEST_CASE("teacher_latency runs from the batch's first request, not from its arr
   f.session->answer(answer_of("x."));  // now b is sent
   later(12);
   f.session->answer(answer_of("x."));
-  CHECK(first.value().teacher_latency == std::chrono::milliseconds(30));
-  CHECK(second.value().teacher_latency == std::chrono::milliseconds(12));
+  CHECK(first.value().teacher_cost.latency == std::chrono::milliseconds(30));
+  CHECK(second.value().teacher_cost.latency == std::chrono::milliseconds(12));
   REQUIRE(f.telemetry->count("pipestill.distillation.teacher_inference") == 2);
   CHECK(f.telemetry->events[1].fields.at("teacher_latency_ms").as_double() == 12);
+}
+
+TEST_CASE("a batch says how many requests a backend was sent for it, and how many tokens those paid for came to") {
+  Fixture f;
+  f.policies.on_error = RowPolicy::drop;
+  auto out = f.start(prompts({"a", "b", "c"}));
+  REQUIRE(f.session->samples.size() == 3);
+  const auto prompt = f.session->samples[0].request.prompt.length();
+  auto kept = answer_of("kept."), again = answer_of("xy.");
+  kept.attempts = 0;
+  again.attempts = 3;
+  f.session->answer(kept);
+  f.session->answer(again);
+  f.session->answer(fail(ErrorCode::backend_failed, "it failed"));
+  const auto& cost = out.value().teacher_cost;
+  CHECK(cost.attempts == 4);
+  CHECK(cost.tokens_paid == prompt + 3);
+  CHECK(f.telemetry->events.back().fields.at("attempts").to_number<int>() == 4);
+  CHECK(f.telemetry->events.back().fields.at("tokens_paid").to_number<std::uint64_t>() == prompt + 3);
+
+  auto scores = f.start(answered({"a", "b"}));
+  Score paid{{std::nullopt, -9.0f, -1.0f, -2.0f, -3.0f}}, stored = paid;
+  stored.attempts = 0;
+  f.session->score(stored);
+  f.session->score(paid);
+  CHECK(scores.value().teacher_cost.attempts == 1);
+  CHECK(scores.value().teacher_cost.tokens_paid == 5);
 }
 
 TEST_CASE("on_policy: the teacher scores prompt and answer, and the answer's part is kept") {

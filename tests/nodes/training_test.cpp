@@ -20,7 +20,7 @@ using namespace pipestill::test;
 const PromptRenderer kRenderer{std::make_shared<LetterRenderer>(), std::make_shared<LetterTokenizer>()};
 
 SampledBatch sampled(const std::vector<std::string>& answers) {
-  SampledBatch batch{.at = {0, 2, 2}, .teacher_latency = std::chrono::milliseconds(4)};
+  SampledBatch batch{.at = {0, 2, 2}, .teacher_cost = {.latency = std::chrono::milliseconds(4)}};
   for (auto& row : prompts(answers).rows) {
     batch.rows.push_back({.row = row, .prompt = ModelInput{{{{'p', 'q'}}, {{'>'}}}}, .answer = answer_of(row.conversation[0].content.said())});
   }
@@ -73,7 +73,7 @@ TEST_CASE("datum_builder takes the sampled tokens as they are and counts the tra
   CHECK(batch.num_tokens == 5);
   CHECK(batch.datum_digest == datum_digest(std::vector<Datum>{*batch.rows[0].datum, *batch.rows[1].datum}));
   CHECK(batch.at == Position{0, 2, 2});
-  CHECK(batch.teacher_latency == std::chrono::milliseconds(4));
+  CHECK(batch.teacher_cost.latency == std::chrono::milliseconds(4));
 }
 
 TEST_CASE("datums are deterministic, and the digest sees every row") {
