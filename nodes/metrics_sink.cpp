@@ -14,11 +14,17 @@ Description MetricsSink::describe() { return describe_metrics_sink(); }
 
 Result<void> MetricsSink::operator()(StepResult result, graph::Context&) const {
   const auto entry = ledger_entry(result);
-  const auto observed = ledger_observed(result, clock_->now());
+  auto observed = ledger_observed(result, clock_->now());
   std::string digest;
   if (ledger_) {  // first: what it refuses has not happened
+    const bool may_be_again = ledger_->expectations() > 0;
     const auto appended = ledger_->append(entry, observed);
     if (!appended) return fail(appended.error());
+    if (may_be_again) {  // what was paid adds up
+      const auto record = ledger_->read(result.at.step);
+      if (!record) return fail(record.error());
+      observed = record->observed;
+    }
     digest = to_hex(*appended);
   }
   ++totals_->steps;
