@@ -92,6 +92,11 @@ int fault_point(std::string_view name) {
   return 0;
 }
 
+bool plans_faults() {
+  const auto& plan = plan_of_environment();
+  return plan.fault || plan.trace >= 0;
+}
+
 bool traces_points() { return plan_of_environment().trace >= 0; }
 
 void trace_fact(std::string_view fact) {

@@ -12,6 +12,8 @@ namespace pipestill {
 /// PIPESTILL_FAULT_TRACE=FILE: the names of the points passed are appended to it, a line each.
 /// A variable that cannot be read so ends the process with exit status 2 at the first point: a test that asks for nothing must not pass.
 int fault_point(std::string_view name);
+/// Whether PIPESTILL_FAULT or PIPESTILL_FAULT_TRACE is set.
+[[nodiscard]] bool plans_faults();
 /// Whether PIPESTILL_FAULT_TRACE is set.
 [[nodiscard]] bool traces_points();
 /// A line of its own in the trace: what a test wants to know beside the points. Ends and fails nothing.

@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "ports/checkpoint/faulty_vfs.hpp"
 #include "ports/durable_file.hpp"
 #include "ports/printable.hpp"
 
@@ -105,9 +106,13 @@ Result<SqliteDatabase> SqliteDatabase::open(const std::filesystem::path& path, M
   const bool is_there = std::filesystem::exists(path, ignored);
   if (mode == Mode::create && is_there) return fail(ErrorCode::invalid_input, path.string() + " is there already; a new " + identity.name + " overwrites nothing");
   if (mode != Mode::create && mode != Mode::shared && !is_there) return fail(ErrorCode::invalid_input, "there is no " + identity.name + " at " + path.string());
-  const int flags = mode == Mode::create || mode == Mode::shared ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : mode == Mode::own ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+  // Whoever was ended while its log was taken away has left a journal, which even a reader must play back first.
+  const bool is_halfway = mode == Mode::read_only && std::filesystem::exists(path.string() + "-journal", ignored);
+  const int flags = mode == Mode::create || mode == Mode::shared ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+                    : mode == Mode::own || is_halfway            ? SQLITE_OPEN_READWRITE
+                                                                 : SQLITE_OPEN_READONLY;
   sqlite3* opened = nullptr;
-  const int status = sqlite3_open_v2(path.c_str(), &opened, flags | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int status = sqlite3_open_v2(path.c_str(), &opened, flags | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_NOMUTEX, faulty_vfs());
   SqliteDatabase database(path, opened);
   if (status != SQLITE_OK) return fail(sqlite_error(path, opened));
   sqlite3_extended_result_codes(opened, 0);
@@ -119,6 +124,7 @@ Result<SqliteDatabase> SqliteDatabase::open(const std::filesystem::path& path, M
   sqlite3_limit(opened, SQLITE_LIMIT_LENGTH, identity.most_value_bytes);
   sqlite3_limit(opened, SQLITE_LIMIT_COLUMN, kMostColumnsOfOurs);
   if (mode == Mode::shared) sqlite3_busy_timeout(opened, kPatienceOfShared);
+  if (mode == Mode::read_only) sqlite3_exec(opened, "PRAGMA query_only = ON", nullptr, nullptr, nullptr);
   auto set = database.execute("PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA synchronous = NORMAL");
   // Before the log is opened: two processes that resume one run would be worse than a reader that has to wait; and the log then needs no shared memory,
   // which some file systems lack.
@@ -142,8 +148,13 @@ Result<void> SqliteDatabase::begin_log() {
 
 /// Who comes first makes the tables; the log is begun by whoever does, and SQLite's own patience does not cover that.
 Result<void> SqliteDatabase::share(const Identity& identity) {
+  // A disk that fails is not waited for.
+  const auto may_pass = [&] {
+    const int status = sqlite3_errcode(database_.get()) & 0xff;
+    return status == SQLITE_BUSY || status == SQLITE_OK || status == SQLITE_ROW || status == SQLITE_DONE;
+  };
   Result<void> begun = begin_log();
-  for (int waited = 0; !begun && begun.error().code == ErrorCode::backend_failed && waited < kPatienceOfShared; waited += 10) {
+  for (int waited = 0; !begun && may_pass() && waited < kPatienceOfShared; waited += 10) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
     begun = begin_log();
   }

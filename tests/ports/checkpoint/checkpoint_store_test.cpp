@@ -12,6 +12,7 @@
 #include "ports/simulated/simulated_model.hpp"
 #include "ports/simulated/simulated_sampling_session.hpp"
 #include "ports/text_file.hpp"
+#include "tests/ports/faults.hpp"
 #include "tests/ports/support.hpp"
 
 using namespace pipestill;
@@ -48,20 +49,6 @@ std::optional<std::uint64_t> newest_in(const CheckpointStore& store, std::vector
   });
   return found ? std::optional(found->facts.step) : std::nullopt;
 }
-
-/// While it lives, the points of this process look at `fault`.
-class Faults {
- public:
-  explicit Faults(const std::string& fault) { set(fault.c_str()); }
-  ~Faults() {
-    ::unsetenv("PIPESTILL_FAULT");
-    forget_fault_plan();
-  }
-  static void set(const char* fault) {
-    ::setenv("PIPESTILL_FAULT", fault, 1);
-    forget_fault_plan();
-  }
-};
 
 }  // namespace
 
