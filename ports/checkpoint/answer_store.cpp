@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -174,8 +175,8 @@ struct AnswerStore::State {
   void commit_all(const std::vector<Commit*>& commits) {
     std::vector<std::string> kept;
     PlaceOf added;
-    fault_point("answers.before_commit");
     auto done = database.in_transaction([&]() -> Result<void> {
+      if (const int error = fault_point("answers.before_commit")) return fail(ErrorCode::storage_failed, "cannot write to " + database.path().string() + ": " + std::generic_category().message(error));
       if (auto known = learn(); !known) return known;
       for (auto* commit : commits) {
         auto written = put(*commit, added);

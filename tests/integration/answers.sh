@@ -48,6 +48,21 @@ expect_exit 0 "$pipestill" store verify both.sqlite
 expect_text "$stdout" "every one is whole"
 checked "two processes that share a store end in one digest"
 
+# a disk that is full when answers are to be kept: no row is dropped for it
+for fault in answers.before_commit:1=EIO answers.before_commit:6=ENOSPC sqlite.write:40=ENOSPC sqlite.write:60=EIO sqlite.sync:3=EIO; do
+  out=faulty-$fault
+  kept=(--no-progress --set teacher.teacher_store="$out.sqlite" --set teacher.on_error=drop)
+  status=0
+  PIPESTILL_FAULT=$fault "$pipestill" run recipe.json --out "$out" "${kept[@]}" >"$stdout" 2>"$stderr" </dev/null || status=$?
+  expect_equal "exit status with $fault" 3 $status
+  expect_sentence "sqlite"
+  [[ $fault != answers* ]] || expect_sentence "cannot write to $scratch/$out.sqlite"
+  expect_exit 0 "$pipestill" run recipe.json --resume --out "$out" "${kept[@]}"
+  expect_identical plain "$out"
+  expect_clean "$out"
+done
+checked "a disk that is full ends the run, whatever on_error says, and it goes on"
+
 # commands
 expect_exit 0 "$pipestill" store export kept/answers.sqlite
 expect_equal "exported lines" "$answers" "$(wc -l <"$stdout")"
