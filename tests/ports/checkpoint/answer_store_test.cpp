@@ -280,6 +280,25 @@ TEST_CASE("answer store: two processes that fill one file at once agree on every
   CHECK(answer_store_stats(file, true).value().answers == kAnswers);
 }
 
+TEST_CASE("answer store: while somebody else writes the file a commit waits, and then is made") {
+  const TempDir dir;
+  const auto file = dir.path() / "answers.sqlite";
+  const auto store = AnswerStore::open(file, Durability::process).value();
+  REQUIRE(committed_to(*store, key_of(0), "before"));
+  sqlite3* other = nullptr;
+  REQUIRE(sqlite3_open(file.c_str(), &other) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(other, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr) == SQLITE_OK);
+  std::promise<Result<std::string>> kept;
+  auto answer = kept.get_future();
+  store->commit(key_of(1), "sample", "waited", [&](Result<std::string> r) { kept.set_value(std::move(r)); });
+  CHECK(answer.wait_for(std::chrono::milliseconds(30)) == std::future_status::timeout);
+  CHECK(store->counts().committed == 1);
+  REQUIRE(sqlite3_exec(other, "COMMIT", nullptr, nullptr, nullptr) == SQLITE_OK);
+  sqlite3_close(other);
+  CHECK(answer.get() == "waited");
+  CHECK(found_in(*store, key_of(1)) == "waited");
+}
+
 TEST_CASE("answer store: beyond what each remembers, stores of one file agree, and the index of places holds what it says") {
   const TempDir dir;
   const auto file = dir.path() / "answers.sqlite";
