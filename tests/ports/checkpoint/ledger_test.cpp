@@ -446,6 +446,7 @@ TEST_CASE("what is no ledger, is of another version or does not hold together is
       {"DROP TABLE rows", "its tables are others"},
       {"DELETE FROM batches WHERE step = 1", "step 1 is missing"},
       {"DELETE FROM batches WHERE step = 0", "step 0 is missing"},
+      {"DELETE FROM batches WHERE step = 2", "step 2 has rows and no batch"},
       {"UPDATE batches SET step = 5 WHERE step = 2", "step 2 is missing"},
       {"UPDATE batches SET step = -1 WHERE step = 1", "step 1 is missing"},
       {"DELETE FROM rows WHERE step = 1 AND place = 0", "step 1: row 0 of the batch is missing"},
