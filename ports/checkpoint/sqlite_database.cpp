@@ -132,6 +132,9 @@ Result<SqliteDatabase> SqliteDatabase::open(const std::filesystem::path& path, M
   if (set && mode != Mode::create) set = database.check(identity, mode == Mode::shared ? Reading::tables : Reading::everything);
   if (set && (mode == Mode::create || mode == Mode::own)) set = database.begin_log();
   if (set && mode == Mode::create) set = database.make(identity);
+  if (!set && (sqlite3_errcode(opened) & 0xff) == SQLITE_READONLY) {
+    return fail(ErrorCode::invalid_input, path.string() + " must be written to, and cannot be: its permissions do not allow that, or a later SQLite made it");
+  }
   if (!set) return fail(std::move(set.error()));
   return database;
 }
@@ -141,14 +144,17 @@ Result<void> SqliteDatabase::begin_log() {
   if (!statement) return fail(std::move(statement.error()));
   const auto more = statement->step();
   if (!more) return fail(more.error());
-  if (statement->text(0) != "wal") return fail(ErrorCode::backend_failed, "SQLite cannot keep a write-ahead log beside " + path_.string());
+  if (statement->text(0) != "wal") {
+    return fail(ErrorCode::invalid_input, "SQLite cannot keep a write-ahead log beside " + path_.string() + ": the file is damaged, or its file system cannot share memory");
+  }
   return {};
 }
 
 /// Who comes first makes the tables; the log is begun by whoever does, and SQLite's own patience does not cover that.
 Result<void> SqliteDatabase::share(const Identity& identity) {
   Result<void> begun = begin_log();
-  for (int waited = 0; !begun && begun.error().code == ErrorCode::backend_failed && waited < kPatienceOfShared; waited += 10) {
+  const auto may_pass = [&] { return (sqlite3_errcode(database_.get()) & 0xff) == SQLITE_BUSY; };
+  for (int waited = 0; !begun && may_pass() && waited < kPatienceOfShared; waited += 10) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
     begun = begin_log();
   }

@@ -452,10 +452,11 @@ void print(const Tally& tally, const std::vector<Workflow>& all) {
   }
   std::printf("\nlives:");
   for (const auto& [pace, count] : tally.lives) std::printf(" %d %s;", count, pace.c_str());
-  std::printf("\n%d runs of %zu workflows and %d random recipes, %d kills, %d stops, %d failures of the disk with exit status 3, %d outlived, %d resumes (%d ended before their fate)\n", tally.runs, all.size(),
-              tally.recipes, tally.killed(), tally.stops, tally.failed(), outlived, tally.resumes, tally.unmet);
-  std::printf("lost %d, duplicated %d, audit clean %d of %d, digest equal %d of %d\n%ld answers asked for, %ld committed, %ld asked for again that had been committed\n", tally.lost, tally.duplicated, tally.clean,
-              tally.runs, tally.equal, tally.runs, tally.asked, tally.committed, tally.asked_again);
+  std::printf("\n%d runs of %zu workflows and %d random recipes, %d kills, %d stops, %d failures of the disk with exit status 3, %d outlived, ", tally.runs, all.size(), tally.recipes, tally.killed(),
+              tally.stops, tally.failed(), outlived);
+  std::printf("%d resumes (%d ended before their fate)\nlost %d, duplicated %d, audit clean %d of %d, digest equal %d of %d\n", tally.resumes, tally.unmet, tally.lost, tally.duplicated, tally.clean,
+              tally.runs, tally.equal, tally.runs);
+  std::printf("%ld answers asked for, %ld committed, %ld asked for again that had been committed\n", tally.asked, tally.committed, tally.asked_again);
 }
 
 }  // namespace

@@ -84,7 +84,8 @@ void require_whole(const json::object& manifest) {
     require(!inside.empty() && *inside.begin() != "..", "a file lies inside the checkpoint");
     std::ifstream in(CheckpointGround::place() / name, std::ios::binary);
     const std::string text{std::istreambuf_iterator<char>(in), {}};
-    require(entry.at("bytes").as_int64() == static_cast<std::int64_t>(text.size()) && std::string_view(entry.at("sha256").as_string()) == sha256_hex(text), "a file is the one that the manifest means");
+    const bool is_meant = entry.at("bytes").as_int64() == static_cast<std::int64_t>(text.size()) && std::string_view(entry.at("sha256").as_string()) == sha256_hex(text);
+    require(is_meant, "a file is the one that the manifest means");
   }
 }
 
