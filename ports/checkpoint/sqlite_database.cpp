@@ -132,7 +132,8 @@ Result<SqliteDatabase> SqliteDatabase::open(const std::filesystem::path& path, M
   if (set && mode != Mode::create) set = database.check(identity, mode == Mode::shared ? Reading::tables : Reading::everything);
   if (set && (mode == Mode::create || mode == Mode::own)) set = database.begin_log();
   if (set && mode == Mode::create) set = database.make(identity);
-  if (!set && (sqlite3_errcode(opened) & 0xff) == SQLITE_READONLY) {
+  const bool is_protected = set ? mode != Mode::read_only && sqlite3_db_readonly(opened, "main") == 1 : (sqlite3_errcode(opened) & 0xff) == SQLITE_READONLY;
+  if (is_protected) {
     return fail(ErrorCode::invalid_input, path.string() + " must be written to, and cannot be: its permissions do not allow that, or a later SQLite made it");
   }
   if (!set) return fail(std::move(set.error()));

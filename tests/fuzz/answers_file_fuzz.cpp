@@ -56,11 +56,13 @@ void use_answers_input(const StoredAnswer& answer, bool is_whole) {
   if (!found) return fuzz::require_sound_refusal(found.error());
   if (is_whole && answer.payload && *found) require(**found == *answer.payload, "an answer is found as it is read");
   const auto committed = commit_answer(store, answer);
+  // Numbers of rows that are used up, as damage may have it, look to SQLite like a full disk.
+  if (!committed && committed.error().code == ErrorCode::storage_failed) return require(committed.error().message.ends_with("is full"), committed.error().message);
   if (!committed) return fuzz::require_sound_refusal(committed.error());
   require(*committed == found->value_or("another payload"), "the first answer stays, and a new one is kept");
   const auto again = find_answer(store, answer);
   if (!again) return fuzz::require_sound_refusal(again.error());
-  require(*again == *committed, "what was committed is found");
+  require(!*again || **again == *committed, "what is found is what was committed");  // keys that stand in a wrong order may hide it
 }
 
 }  // namespace
