@@ -53,8 +53,8 @@ checked "a clock that jumps while a run goes on"
 
 # killed ten years ahead of the life that goes on
 rm -f answers.sqlite "$readings"
-killed a ledger.after_commit:11 $((10 * year)) -1 7
-killed a ledger.after_commit:6 0 -$hour 3 --resume
+killed a checkpoint.after_retention:2 $((10 * year)) -1 7
+killed a ledger.after_commit:2 0 -$hour 3 --resume
 saved=$(newest_checkpoint a)
 find "a/checkpoints/$(printf 'step-%08d' "$saved")" -exec touch -d '2001-01-01' {} + # the newest by its files' times is another one
 [ "$(newest_checkpoint a 2)" -lt "$saved" ] || fail "a has one checkpoint only"
