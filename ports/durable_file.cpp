@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "ports/fault_point.hpp"
+#include "ports/printable.hpp"
 #include "ports/sha256.hpp"
 
 namespace fs = std::filesystem;
@@ -74,9 +75,13 @@ Result<void> rename_durably(const fs::path& from, const fs::path& to) {
 }
 
 Result<FileDigest> digest_of_file(const fs::path& file) {
-  std::error_code ignored;
+  const auto refuse = [&](const std::string& why) { return fail(ErrorCode::invalid_input, "cannot read " + printable(file.string(), 300) + ": " + why); };
+  std::error_code error;
+  const auto status = fs::status(file, error);  // before it is opened: a pipe would be waited for
+  if (!fs::exists(status)) return refuse(error.message());
+  if (!fs::is_regular_file(status)) return refuse("it is not a regular file");
   std::ifstream in(file, std::ios::binary);
-  if (!in || !fs::is_regular_file(file, ignored)) return fail(ErrorCode::invalid_input, "cannot read " + file.string() + ": " + (in ? "it is not a regular file" : text_of(errno)));
+  if (!in) return refuse(text_of(errno));
   FileDigest digest;
   Sha256 hash;
   std::vector<char> piece(std::size_t{1} << 20);
@@ -85,7 +90,7 @@ Result<FileDigest> digest_of_file(const fs::path& file) {
     hash.update({piece.data(), count});
     digest.bytes += count;
   }
-  if (!in.eof()) return fail(ErrorCode::invalid_input, "cannot read " + file.string() + ": " + text_of(errno));
+  if (!in.eof()) return refuse(text_of(errno));
   digest.sha256 = to_hex(hash.finish());
   return digest;
 }

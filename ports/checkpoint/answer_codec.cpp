@@ -176,7 +176,7 @@ Top read_top(AnswerReader& in) {
     return top;
   }
   const int width = kind - 1, token_bits = static_cast<int>(in.byte());
-  if (width > 31 || token_bits > 31) return in.spoil(), Top();
+  if (width > 31 || token_bits < 1 || token_bits > 31) return in.spoil(), Top();
   for (auto& entry : top) entry.first = static_cast<Token>(in.bits(token_bits));
   std::uint32_t magnitude = 0;
   for (std::size_t i = 0; i < top.size(); ++i) {

@@ -39,7 +39,7 @@ std::string checksum_of(std::string_view key, std::string_view kind, std::string
 }
 
 Error of_storage(Error error) {
-  if (error.code == ErrorCode::backend_failed) error.code = ErrorCode::storage_failed;
+  error.code = ErrorCode::storage_failed;
   return error;
 }
 
@@ -52,6 +52,10 @@ StoredAnswer answer_in(const SqliteStatement& row) {
   const auto checksum = row.blob(3);
   if (key.size() == answer.key.size() && payload && checksum && *checksum == checksum_of(key, answer.kind, *payload)) answer.payload = std::move(payload);
   return answer;
+}
+
+bool is_answer_to(const std::optional<StoredAnswer>& answer, const Sha256Digest& key, std::string_view kind) {
+  return answer && answer->payload && answer->key == key && answer->kind == kind;
 }
 
 }  // namespace
@@ -95,8 +99,8 @@ struct AnswerStore::State {
     std::optional<SqliteStatement> insert, replace, put_place, put_placed;
     if (is_written) {
       insert = prepare("INSERT INTO answers (key, kind, payload, checksum) VALUES (?1, ?2, ?3, ?4)");
-      replace = prepare("UPDATE answers SET key = ?1, kind = ?2, payload = ?3, checksum = ?4 WHERE id = ?5");
-      put_place = prepare("INSERT OR IGNORE INTO places VALUES (?1, ?2)"), put_placed = prepare("REPLACE INTO placed VALUES (0, ?1)");
+      replace = prepare("REPLACE INTO answers (key, kind, payload, checksum, id) VALUES (?1, ?2, ?3, ?4, ?5)");
+      put_place = prepare("REPLACE INTO places VALUES (?1, ?2)"), put_placed = prepare("REPLACE INTO placed VALUES (0, ?1)");
     }
     if (!prepared) return fail(std::move(prepared.error()));
     return std::make_shared<State>(std::move(database), Statements{*std::move(read), *std::move(unplaced), *std::move(placed_up_to), *std::move(place), std::move(insert),
@@ -155,10 +159,11 @@ struct AnswerStore::State {
           found.emplace_back(std::nullopt);
           continue;
         }
-        auto payload = payload_at(**place, lookup->key, lookup->kind);
-        if (!payload) return fail(std::move(payload.error()));
-        ++(*payload ? more.found : more.damaged);
-        found.push_back(*std::move(payload));
+        auto answer = answer_at(**place);
+        if (!answer) return fail(std::move(answer.error()));
+        const bool is_sound = is_answer_to(*answer, lookup->key, lookup->kind);
+        ++(is_sound ? more.found : more.damaged);
+        found.push_back(is_sound ? std::move((*answer)->payload) : std::nullopt);
       }
       return {};
     });
@@ -234,15 +239,14 @@ struct AnswerStore::State {
     return id;
   }
 
-  /// Nothing: what stands there is damaged, or another answer.
-  Result<std::optional<std::string>> payload_at(std::int64_t id, const Sha256Digest& key, const std::string& kind) {
+  /// Nothing: no row stands there.
+  Result<std::optional<StoredAnswer>> answer_at(std::int64_t id) {
     const auto more = sql.read.bind(1, id).step();
     if (!more) return fail(more.error());
     if (!*more) return std::nullopt;
     auto answer = answer_in(sql.read);
     if (auto ended = sql.read.run(); !ended) return fail(std::move(ended.error()));
-    if (answer.key != key || answer.kind != kind) return std::nullopt;
-    return std::move(answer.payload);
+    return answer;
   }
 
   /// What the file holds under the key now; `added`: the answers that this transaction has inserted.
@@ -251,16 +255,20 @@ struct AnswerStore::State {
     if (!place) return fail(std::move(place.error()));
     if (const auto again = added.find(commit.key); again != added.end()) *place = again->second;
     if (*place) {
-      auto kept = payload_at(**place, commit.key, commit.kind);
+      auto kept = answer_at(**place);
       if (!kept) return fail(std::move(kept.error()));
-      if (*kept) return **std::move(kept);
+      if (is_answer_to(*kept, commit.key, commit.kind)) return *std::move((*kept)->payload);
+      if (*kept && (*kept)->payload && (*kept)->key != commit.key) place->reset();  // `places` is wrong, and the answer there somebody else's
     }
     const auto key = digest_bytes(commit.key);
     auto& write = *place ? *sql.replace : *sql.insert;
     write.bind_blob(1, key).bind(2, std::string_view(commit.kind)).bind_blob(3, commit.payload).bind_blob(4, checksum_of(key, commit.kind, commit.payload));
     if (*place) write.bind(5, **place);
     if (auto written = write.run(); !written) return fail(std::move(written.error()));
-    if (!*place) added.emplace(commit.key, database.last_inserted());
+    if (*place) return commit.payload;
+    // Behind all others, or nobody would look for it there: SQLite fills gaps when the numbers are used up.
+    if (database.last_inserted() <= known_up_to) return fail(ErrorCode::storage_failed, database.path().string() + " is damaged: the numbers of its answers are used up");
+    added.emplace(commit.key, database.last_inserted());
     return commit.payload;
   }
 

@@ -130,7 +130,7 @@ class ManifestReader {
   }
   static bool is_inside(std::string_view name) {
     const fs::path path(name);
-    return !name.empty() && name != "." && path.is_relative() && path.lexically_normal() == path && *path.begin() != "..";
+    return !name.empty() && name != "." && name.find('\0') == name.npos && path.is_relative() && path.lexically_normal() == path && *path.begin() != "..";
   }
 
   std::string place_;
@@ -220,8 +220,9 @@ Result<SavedCheckpoint> CheckpointStore::open(std::uint64_t step) const {
     const auto found = digest_of_file(place / name);
     if (!found) return fail(found.error());
     if (*found == expected) continue;
-    return fail(ErrorCode::invalid_input, found->bytes != expected.bytes ? fmt::format("{} has {} bytes; the manifest says {}", (place / name).string(), found->bytes, expected.bytes)
-                                                                         : fmt::format("{} has another SHA-256 than the manifest says", (place / name).string()));
+    const auto shown = printable((place / name).string(), 300);
+    return fail(ErrorCode::invalid_input, found->bytes != expected.bytes ? fmt::format("{} has {} bytes; the manifest says {}", shown, found->bytes, expected.bytes)
+                                                                         : fmt::format("{} has another SHA-256 than the manifest says", shown));
   }
   SavedCheckpoint saved{.facts = std::move(manifest->facts), .student = place / kStudent};
   bool has_student = false;

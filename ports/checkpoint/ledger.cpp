@@ -172,6 +172,15 @@ struct LedgerFile {
     return record;
   }
 
+  /// One that has rows; empty: there is none.
+  Result<std::optional<std::int64_t>> step_without_batch() {
+    auto stray = database.prepare("SELECT step FROM rows WHERE step NOT IN (SELECT step FROM batches) LIMIT 1");
+    if (!stray) return fail(std::move(stray.error()));
+    const auto more = stray->step();
+    if (!more) return fail(more.error());
+    return *more ? stray->integer(0) : std::nullopt;
+  }
+
   [[nodiscard]] tl::unexpected<Error> damaged(const std::string& what) const { return fail(ErrorCode::invalid_input, database.path().string() + " is damaged: " + what); }
 
   SqliteDatabase database;
@@ -359,6 +368,9 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::filesystem::path& path, 
     digest = ledger_digest(digest, (*record)->entry);
     if (digest != (*record)->digest) return w.file.damaged("step " + std::to_string(w.end) + ": its digest is not that of the columns up to it");
   }
+  const auto stray = w.file.step_without_batch();
+  if (!stray) return fail(stray.error());
+  if (*stray) return w.file.damaged("step " + std::to_string(**stray) + " has rows and no batch");
   if (w.end < cursor) {
     return fail(ErrorCode::invalid_input, path.string() + " ends before step " + std::to_string(w.end) + ", and the run is to go on at step " + std::to_string(cursor));
   }
@@ -452,12 +464,6 @@ Result<std::optional<LedgerRecord>> LedgerReader::next() {
   return record;
 }
 
-Result<std::optional<std::int64_t>> LedgerReader::step_without_batch() {
-  auto stray = reading_->file.database.prepare("SELECT step FROM rows WHERE step NOT IN (SELECT step FROM batches) LIMIT 1");
-  if (!stray) return fail(std::move(stray.error()));
-  const auto more = stray->step();
-  if (!more) return fail(more.error());
-  return *more ? stray->integer(0) : std::nullopt;
-}
+Result<std::optional<std::int64_t>> LedgerReader::step_without_batch() { return reading_->file.step_without_batch(); }
 
 }  // namespace pipestill

@@ -29,6 +29,8 @@ Error sqlite_error(const std::filesystem::path& path, sqlite3* database) {
       return {ErrorCode::invalid_input, path.string() + " is no SQLite database, or its first bytes are damaged"};
     case SQLITE_CORRUPT:
       return {ErrorCode::invalid_input, path.string() + " is damaged: " + reason};
+    case SQLITE_NOMEM:  // what SQLite says of some damaged tables, too
+      return {database ? ErrorCode::invalid_input : ErrorCode::backend_failed, path.string() + " is damaged, or there is not enough memory to read it"};
     case SQLITE_CANTOPEN:
     case SQLITE_ERROR:
       return {ErrorCode::invalid_input, "cannot read " + path.string() + ": " + reason};
@@ -106,10 +108,10 @@ Result<SqliteDatabase> SqliteDatabase::open(const std::filesystem::path& path, M
   const bool is_there = std::filesystem::exists(path, ignored);
   if (mode == Mode::create && is_there) return fail(ErrorCode::invalid_input, path.string() + " is there already; a new " + identity.name + " overwrites nothing");
   if (mode != Mode::create && mode != Mode::shared && !is_there) return fail(ErrorCode::invalid_input, "there is no " + identity.name + " at " + path.string());
-  // Whoever was ended while its log was taken away has left a journal, which even a reader must play back first.
-  const bool is_halfway = mode == Mode::read_only && std::filesystem::exists(path.string() + "-journal", ignored);
+  // Whoever was killed between log and no log (close()) left a journal, and what it has must be written back before anybody can read.
+  const bool is_half_changed = std::filesystem::exists(path.string() + "-journal", ignored);
   const int flags = mode == Mode::create || mode == Mode::shared ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
-                    : mode == Mode::own || is_halfway            ? SQLITE_OPEN_READWRITE
+                    : mode == Mode::own || is_half_changed       ? SQLITE_OPEN_READWRITE
                                                                  : SQLITE_OPEN_READONLY;
   sqlite3* opened = nullptr;
   const int status = sqlite3_open_v2(path.c_str(), &opened, flags | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_NOMUTEX, faulty_vfs());
@@ -124,8 +126,8 @@ Result<SqliteDatabase> SqliteDatabase::open(const std::filesystem::path& path, M
   sqlite3_limit(opened, SQLITE_LIMIT_LENGTH, identity.most_value_bytes);
   sqlite3_limit(opened, SQLITE_LIMIT_COLUMN, kMostColumnsOfOurs);
   if (mode == Mode::shared) sqlite3_busy_timeout(opened, kPatienceOfShared);
-  if (mode == Mode::read_only) sqlite3_exec(opened, "PRAGMA query_only = ON", nullptr, nullptr, nullptr);
   auto set = database.execute("PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA synchronous = NORMAL");
+  if (set && mode == Mode::read_only) set = database.execute("PRAGMA query_only = ON");
   // Before the log is opened: two processes that resume one run would be worse than a reader that has to wait; and the log then needs no shared memory,
   // which some file systems lack.
   if (set && (mode == Mode::create || mode == Mode::own)) set = database.execute("PRAGMA locking_mode = EXCLUSIVE");
@@ -133,6 +135,10 @@ Result<SqliteDatabase> SqliteDatabase::open(const std::filesystem::path& path, M
   if (set && mode != Mode::create) set = database.check(identity, mode == Mode::shared ? Reading::tables : Reading::everything);
   if (set && (mode == Mode::create || mode == Mode::own)) set = database.begin_log();
   if (set && mode == Mode::create) set = database.make(identity);
+  const bool is_protected = set ? mode != Mode::read_only && sqlite3_db_readonly(opened, "main") == 1 : (sqlite3_errcode(opened) & 0xff) == SQLITE_READONLY;
+  if (is_protected) {
+    return fail(ErrorCode::invalid_input, path.string() + " must be written to, and cannot be: its permissions do not allow that, or a later SQLite made it");
+  }
   if (!set) return fail(std::move(set.error()));
   return database;
 }
@@ -142,7 +148,9 @@ Result<void> SqliteDatabase::begin_log() {
   if (!statement) return fail(std::move(statement.error()));
   const auto more = statement->step();
   if (!more) return fail(more.error());
-  if (statement->text(0) != "wal") return fail(ErrorCode::backend_failed, "SQLite cannot keep a write-ahead log beside " + path_.string());
+  if (statement->text(0) != "wal") {
+    return fail(ErrorCode::invalid_input, "SQLite cannot keep a write-ahead log beside " + path_.string() + ": the file is damaged, or its file system cannot share memory");
+  }
   return {};
 }
 

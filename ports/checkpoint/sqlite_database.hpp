@@ -61,7 +61,7 @@ class SqliteDatabase {
   enum class Mode {
     create,     ///< the file must not be there
     own,        ///< nobody else may use it while this is open, in any way
-    read_only,  ///< with others that only read, or that share
+    read_only,  ///< with others that only read, or that share; nothing is written, but what a process that was killed in the middle of a change left is put back
     shared,     ///< made where it is not there; others may read and write it at the same time, one after the other
   };
   struct Identity {

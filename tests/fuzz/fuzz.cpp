@@ -5,6 +5,7 @@
 #include <boost/locale/utf.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <string>
 
 namespace pipestill::fuzz {
@@ -13,6 +14,13 @@ void require(bool holds, std::string_view what) {
   if (holds) return;
   std::fprintf(stderr, "broken: %.*s\n", static_cast<int>(what.size()), what.data());
   std::abort();
+}
+
+void write_input(const std::filesystem::path& file, const std::uint8_t* data, std::size_t size) {
+  std::ofstream out(file, std::ios::binary | std::ios::trunc);
+  out.write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
+  out.close();
+  require(out.good(), "an input can be written to a file");
 }
 
 void require_sound_refusal(const Error& error) {

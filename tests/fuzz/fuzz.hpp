@@ -19,6 +19,9 @@ struct ReplayedTarget {
 /// Ends the program with `what` unless `holds`: libFuzzer then keeps the input that did it.
 void require(bool holds, std::string_view what);
 
+/// The bytes as a file, in place of what was there.
+void write_input(const std::filesystem::path& file, const std::uint8_t* data, std::size_t size);
+
 /// The input was refused as it should be: as the user's mistake, in one line of UTF-8 that is neither empty nor endless and that no
 /// terminal takes for a command.
 void require_sound_refusal(const Error& error);

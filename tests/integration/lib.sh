@@ -123,6 +123,14 @@ expect_clean() {
   done
 }
 
+# newest_checkpoint RUN [PLACE]: the step of the last one, or of the PLACEth from the end. They are saved beside the training: which there are is a matter of time.
+newest_checkpoint() {
+  local name
+  name=$(find "$1/checkpoints" -maxdepth 1 -name 'step-????????' | sort | tail -n "${2:-1}" | head -n 1)
+  [ -n "$name" ] || fail "$1 has no checkpoint"
+  echo $((10#${name##*step-}))
+}
+
 digest_of() { json_value "$1/summary.json" weights_digest; }
 
 # expect_identical RUN_A RUN_B

@@ -27,11 +27,12 @@ steps=$(json_value whole/summary.json steps)
 
 # from a checkpoint, with nothing but the directory
 killed a ledger.after_commit:11
+saved=$(newest_checkpoint a)
 expect_exit 2 run --out a
 expect_sentence "holds a run already" "--resume"
 expect_exit 0 "$pipestill" run --resume --out a --no-progress
-expect_text "$stderr" "goes on at batch 8 of $steps; 3 batches that the ledger has behind it are computed again and compared"
-expect_equal "resumed_at" 8 "$(json_value a/summary.json resumed_at)"
+expect_text "$stderr" "goes on at batch $saved of $steps; $((11 - saved)) batches that the ledger has behind it are computed again and compared"
+expect_equal "resumed_at" "$saved" "$(json_value a/summary.json resumed_at)"
 expect_equal "steps" "$steps" "$(json_value a/summary.json steps)"
 expect_equal "num_tokens" "$(json_value whole/summary.json num_tokens)" "$(json_value a/summary.json num_tokens)"
 expect_equal "eval.before" "$(json_value whole/summary.json eval.before.exact_match)" "$(json_value a/summary.json eval.before.exact_match)"
@@ -90,10 +91,12 @@ checked "a failure leaves a checkpoint at its cut, and what is changed on purpos
 
 # damaged checkpoints
 killed g ledger.after_commit:14
-printf 'x' >>g/checkpoints/step-00000012/student/simulated.json
+saved=$(printf 'step-%08d' "$(newest_checkpoint g)")
+before=$(newest_checkpoint g 2)
+printf 'x' >>"g/checkpoints/$saved/student/simulated.json"
 expect_exit 0 run --resume --out g
-expect_text "$stderr" "step-00000012 is damaged and not used: "
-expect_text "$stderr" "goes on at batch 8 of $steps"
+expect_text "$stderr" "$saved is damaged and not used: "
+expect_text "$stderr" "goes on at batch $before of $steps"
 expect_same g
 checked "a damaged checkpoint is passed over with a sentence"
 
@@ -133,8 +136,9 @@ for end in 25 10; do
   rm -r end end-whole
 done
 killed end ledger.after_commit:11
-expect_exit 2 "$pipestill" run --resume --out end --no-progress --set training.max_steps=7 --allow-changed training.max_steps
-expect_sentence "would end after 7 batches"
+saved=$(newest_checkpoint end)
+expect_exit 2 "$pipestill" run --resume --out end --no-progress --set "training.max_steps=$((saved - 1))" --allow-changed training.max_steps
+expect_sentence "would end after $((saved - 1)) batches"
 (PIPESTILL_FAULT=ledger.after_commit:1 "$pipestill" run --resume --out end >/dev/null 2>&1) 2>/dev/null && fail "end was to be killed"
 expect_clean end # its lines were cut back, and what the ledger has behind them is no fault
 checked "the end of a run can be moved, but not before what was trained"
@@ -178,3 +182,47 @@ for shape in "--set training.batch_size=7 --set training.epochs=3" "--set traini
   rm -r shape-*
 done
 checked "epochs that end, short batches and max_steps"
+
+# a directory that cannot be written: at the start, and from some moment on. Who is root passes by permissions, unless the capability to do so is given away.
+confined=()
+if [ "$(id -u)" -eq 0 ]; then
+  confined=(setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-dac_override,-dac_read_search)
+fi
+mkdir -p readonly/probe
+chmod a-w readonly
+if "${confined[@]}" true 2>/dev/null && ! "${confined[@]}" touch readonly/file 2>/dev/null; then
+  for out in readonly/new readonly; do
+    expect_exit 2 "${confined[@]}" "${command[@]}" --out $out
+    expect_sentence "run directory $out" "Permission denied"
+  done
+  expect_equal "what a refused run leaves" probe "$(ls -A readonly)"
+  chmod u+w readonly
+
+  "${confined[@]}" "${command[@]}" --out k --set checkpoint.every=1 --set teacher.latency.min_ms=40 --set teacher.latency.max_ms=60 >"$stdout" 2>"$stderr" </dev/null &
+  running=$!
+  wait_for 20 test -e k/checkpoints/step-00000002
+  chmod a-w k k/checkpoints
+  status=0
+  wait $running || status=$?
+  expect_equal "exit status of a run whose directory becomes read-only" 3 $status
+  expect_sentence "k/checkpoints/step-" "Permission denied"
+  expect_exit 2 "${confined[@]}" "$pipestill" run --resume --out k --no-progress
+  expect_sentence "cannot write to the run directory k"
+  chmod u+w k k/checkpoints
+  expect_exit 0 "${confined[@]}" "$pipestill" run --resume --out k --no-progress
+  expect_same k
+  checked "a directory that cannot be written is refused, and one that becomes so ends the run, which can go on"
+else
+  chmod u+w readonly
+  echo "not checked: a directory without write permission, which this user writes to all the same"
+fi
+for fault in file.write:1=EROFS file.write:9=EROFS file.rename:5=EROFS directory.make:1=EROFS; do
+  out=rofs-$fault
+  status=0
+  PIPESTILL_FAULT=$fault "${command[@]}" --out "$out" >"$stdout" 2>"$stderr" </dev/null || status=$?
+  expect_equal "exit status with $fault" 3 $status
+  expect_sentence "$out/"
+  expect_exit 0 run --resume --out "$out"
+  expect_same "$out"
+done
+checked "a file system that becomes read-only ends the run with a sentence, and it can go on"

@@ -378,6 +378,30 @@ TEST_CASE("answer store: a damaged answer is not found, and is replaced by the n
   CHECK(answer_store_stats(file, true).value().damaged == 0);
 }
 
+TEST_CASE("answer store: an index of places that is wrong hides answers, and harms none") {
+  const TempDir dir;
+  const auto file = dir.path() / "answers.sqlite";
+  for (int i = 0; i < 4; ++i) CHECK(committed_to(*AnswerStore::open(file, Durability::process).value(), key_of(i), "payload " + std::to_string(i)));
+  // 0 and 1 are said to stand in each other's place, 2 where nothing is, 3 nowhere.
+  change_file(file, "INSERT INTO places SELECT key, 3 - id FROM answers WHERE id < 3; INSERT INTO places SELECT key, 77 FROM answers WHERE id = 3; INSERT INTO placed VALUES (0, 4)");
+  {
+    const auto store = AnswerStore::open(file, Durability::process).value();
+    for (int i = 0; i < 4; ++i) CHECK(!found_in(*store, key_of(i)));
+    for (int i = 0; i < 4; ++i) CHECK(committed_to(*store, key_of(i), "again " + std::to_string(i)) == "again " + std::to_string(i));
+    for (int i = 0; i < 4; ++i) CHECK(found_in(*store, key_of(i)) == "again " + std::to_string(i));
+    CHECK(committed_range(*store, 10, 5000, "") == numbered("", 10, 5000));  // so that they are placed
+  }
+  const auto store = AnswerStore::open(file, Durability::process).value();
+  for (int i = 0; i < 4; ++i) CHECK(found_in(*store, key_of(i)) == "again " + std::to_string(i));
+  CHECK(number_in(file, "SELECT count(*) FROM answers WHERE payload = CAST('payload 0' AS BLOB) OR payload = CAST('payload 1' AS BLOB)") == 2);
+  CHECK(answer_store_stats(file, true).value().damaged == 0);
+  change_file(file, "UPDATE answers SET id = 9223372036854775807 WHERE id = 1");
+  const auto full = committed_to(*AnswerStore::open(file, Durability::process).value(), key_of(5001), "no number is left");
+  REQUIRE(!full);
+  CHECK(full.error().code == ErrorCode::storage_failed);
+  CHECK(full.error().message.find("answers.sqlite is damaged") != std::string::npos);
+}
+
 TEST_CASE("answer store: a file that is none, or whose bytes are wrong, is refused or read as far as it is right") {
   const TempDir dir;
   CHECK(AnswerStore::open(dir.write("text", "this is no database, and it is long enough to have a header of one"), Durability::process).error().code == ErrorCode::invalid_input);

@@ -322,6 +322,36 @@ TEST_CASE("entries outlive a process that is killed, and the ledger goes on behi
   CHECK(std::distance(std::filesystem::directory_iterator(dir.path()), {}) == 1);
 }
 
+TEST_CASE("a process that is killed while it turns the log off leaves a ledger that can be read, and that goes on" * doctest::timeout(60)) {
+  const TempDir dir;
+  const std::uint64_t steps = 200;
+  const auto whole = closed_ledger(dir, steps, "whole.sqlite");
+  // A transaction that had to write to the file before its end; what a kill would leave then is copied.
+  sqlite3* database = nullptr;
+  REQUIRE(sqlite3_open(whole.c_str(), &database) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(database, "PRAGMA cache_size = 1; BEGIN; UPDATE batches SET observed_time_ns = 7, datum_digest = 'changed'", nullptr, nullptr, nullptr) == SQLITE_OK);
+  const auto leave = [&](const std::string& name) {
+    for (const char* end : {"", "-journal"}) std::filesystem::copy_file(whole.string() + end, (dir.path() / (name + end)), std::filesystem::copy_options::overwrite_existing);
+    return dir.path() / name;
+  };
+  const auto read = leave("read.sqlite"), continued = leave("continued.sqlite"), untouched = leave("untouched.sqlite");
+  sqlite3_close(database);
+
+  REQUIRE(sqlite3_open_v2(untouched.c_str(), &database, SQLITE_OPEN_READONLY, nullptr) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(database, "SELECT count(*) FROM batches", nullptr, nullptr, nullptr) == SQLITE_READONLY);  // or this test shows nothing
+  sqlite3_close(database);
+
+  const auto records = read_ledger(read);
+  REQUIRE_MESSAGE(records, records.error().message);
+  REQUIRE(records->size() == steps);
+  for (std::uint64_t step = 0; step < steps; ++step) CHECK(is_same_entry((*records)[step].entry, ledger_entry_at(step)));
+  CHECK(!std::filesystem::exists(read.string() + "-journal"));
+  auto ledger = Ledger::open(continued, steps);
+  REQUIRE_MESSAGE(ledger, ledger.error().message);
+  REQUIRE((*ledger)->append(ledger_entry_at(steps), observed_at(steps)));
+  REQUIRE((*ledger)->close());
+}
+
 TEST_CASE("a sync that the disk refuses is told, and one that it grants covers the log") {
   const TempDir dir;
   const auto ledger = new_ledger(dir.path() / "run.sqlite", 3);
@@ -416,6 +446,7 @@ TEST_CASE("what is no ledger, is of another version or does not hold together is
       {"DROP TABLE rows", "its tables are others"},
       {"DELETE FROM batches WHERE step = 1", "step 1 is missing"},
       {"DELETE FROM batches WHERE step = 0", "step 0 is missing"},
+      {"DELETE FROM batches WHERE step = 2", "step 2 has rows and no batch"},
       {"UPDATE batches SET step = 5 WHERE step = 2", "step 2 is missing"},
       {"UPDATE batches SET step = -1 WHERE step = 1", "step 1 is missing"},
       {"DELETE FROM rows WHERE step = 1 AND place = 0", "step 1: row 0 of the batch is missing"},
