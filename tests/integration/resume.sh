@@ -156,7 +156,7 @@ expect_same j
 checked "a second process is refused, and a killed one keeps no lock"
 
 # a disk that fails: a sentence, exit 3, and the run can go on
-for fault in file.write:4=ENOSPC file.write:12=EIO file.sync:9=EIO file.rename:6=ENOSPC directory.make:3=EIO; do
+for fault in file.write:4=ENOSPC file.write:12=EIO file.sync:9=EIO file.rename:6=ENOSPC directory.make:3=EIO sqlite.write:30=ENOSPC sqlite.write:60=EIO sqlite.write:95=EDQUOT sqlite.sync:2=EIO; do
   out=disk-$fault
   status=0
   PIPESTILL_FAULT=$fault "${command[@]}" --out "$out" >"$stdout" 2>"$stderr" </dev/null || status=$?
