@@ -115,10 +115,12 @@ expect_sentence "the file has changed"
 expect_exit 2 run --resume --out h
 expect_sentence "dataset was" "--allow-changed dataset"
 cp rows.kept rows.jsonl
-sed -i 's/"libc": "[^"]*"/"libc": "1.0"/' h/identity.json
-expect_exit 2 "$pipestill" run --resume --out h
-expect_sentence "libc was 1.0, and is" "--allow-changed libc"
-cp h.before/identity.json h/identity.json
+for fact in libc cpu teacher tokenizer; do
+  sed -i "s/\"$fact\": \"[^\"]*\"/\"$fact\": \"1.0\"/" h/identity.json
+  expect_exit 2 "$pipestill" run --resume --out h
+  expect_sentence "$fact was 1.0, and is" "--allow-changed $fact"
+  cp h.before/identity.json h/identity.json
+done
 expect_exit 2 run --out i --allow-changed libc
 expect_sentence "--allow-changed belongs to --resume"
 expect_exit 0 run --resume --out h
