@@ -156,11 +156,8 @@ Result<void> SqliteDatabase::begin_log() {
 
 /// Who comes first makes the tables; the log is begun by whoever does, and SQLite's own patience does not cover that.
 Result<void> SqliteDatabase::share(const Identity& identity) {
-  // A disk that fails is not waited for.
-  const auto may_pass = [&] {
-    const int status = sqlite3_errcode(database_.get()) & 0xff;
-    return status == SQLITE_BUSY || status == SQLITE_OK || status == SQLITE_ROW || status == SQLITE_DONE;
-  };
+  // A disk that fails, or a file that can have no log, is not waited for.
+  const auto may_pass = [&] { return (sqlite3_errcode(database_.get()) & 0xff) == SQLITE_BUSY; };
   Result<void> begun = begin_log();
   for (int waited = 0; !begun && may_pass() && waited < kPatienceOfShared; waited += 10) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));

@@ -92,7 +92,7 @@ std::vector<std::uint64_t> numbers(std::uint64_t from, std::uint64_t to) {
 
 }  // namespace
 
-TEST_CASE("a run from any batch on is the rest of the whole run: numbers, versions, students, order" * doctest::timeout(120)) {
+TEST_CASE("a run from any batch on is the rest of the whole run: numbers, versions, students, order") {
   unsigned seed = 0;
   for (const auto& executor : test::executors()) {
     for (const std::size_t staleness : {0u, 1u, 4u}) {
@@ -126,7 +126,7 @@ TEST_CASE("a run from any batch on is the rest of the whole run: numbers, versio
   }
 }
 
-TEST_CASE("a run that fails behind its first batch is cut there, and the next one ends in the whole run's student" * doctest::timeout(60)) {
+TEST_CASE("a run that fails behind its first batch is cut there, and the next one ends in the whole run's student") {
   unsigned seed = 1000;
   for (const auto& executor : test::executors()) {
     for (const std::size_t staleness : {0u, 2u}) {

@@ -143,7 +143,7 @@ std::vector<Token> learned(const Datum& datum) {
 
 }  // namespace
 
-TEST_CASE("the example as qwen3 over Qwen's vocabulary: a random teacher is trained, and a random student learns from it" * doctest::timeout(110)) {
+TEST_CASE("the example as qwen3 over Qwen's vocabulary: a random teacher is trained, and a random student learns from it") {
   const auto data = test::conformance_dir();
   if (!data) {
     std::puts(test::kNoConformance);

@@ -172,7 +172,7 @@ const std::string kMix = R"([{"path": "rows.jsonl", "groups_per_batch": 3}, {"pa
 
 }  // namespace
 
-TEST_CASE("a run of every method is clean, of a mix too, shuffled or not, in whole epochs and in parts of one" * doctest::timeout(60)) {
+TEST_CASE("a run of every method is clean, of a mix too, shuffled or not, in whole epochs and in parts of one") {
   const Workplace place;
   struct Case {
     std::string method, dataset;
@@ -198,7 +198,7 @@ TEST_CASE("a run of every method is clean, of a mix too, shuffled or not, in who
   }
 }
 
-TEST_CASE("the ledger's digest is the same at any depth, and another one for another seed, teacher's answers or data" * doctest::timeout(60)) {
+TEST_CASE("the ledger's digest is the same at any depth, and another one for another seed, teacher's answers or data") {
   const Workplace place;
   int n = 0;
   const auto digest = [&](const std::string& method, std::vector<std::string> sets, const std::string& dataset = R"({"path": "rows.jsonl"})") {
@@ -294,7 +294,7 @@ TEST_CASE("two batches in each other's place, and two rows in each other's, are 
   CHECK(told(audit).find("rows: step 3: place 0 has row ") != std::string::npos);
 }
 
-TEST_CASE("whatever is changed in a run's files afterwards is a fault that says where" * doctest::timeout(60)) {
+TEST_CASE("whatever is changed in a run's files afterwards is a fault that says where") {
   const Workplace place;
   REQUIRE(place.record(place.recipe("on_policy", {"engine.staleness=1"}), "clean").status == RunSummary::Status::finished);
   check_clean(place / "clean", 10);
@@ -366,7 +366,7 @@ TEST_CASE("whatever is changed in a run's files afterwards is a fault that says 
   }
 }
 
-TEST_CASE("a ledger that is damaged anywhere is a fault, or its batches are as they were" * doctest::timeout(60)) {
+TEST_CASE("a ledger that is damaged anywhere is a fault, or its batches are as they were") {
   const Workplace place;
   const auto summary = place.record(place.recipe("on_policy", {"engine.staleness=1"}), "run");
   const auto ledger = text_in(place / "run/run.sqlite");

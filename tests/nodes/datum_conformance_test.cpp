@@ -75,7 +75,7 @@ std::string check_datum(const json::object& c) {
 
 }  // namespace
 
-TEST_CASE("datums agree with the reference implementation's" * doctest::timeout(30)) {
+TEST_CASE("datums agree with the reference implementation's") {
   const auto data = test::conformance_dir();
   if (!data) {
     std::puts(test::kNoConformance);
@@ -90,7 +90,7 @@ TEST_CASE("datums agree with the reference implementation's" * doctest::timeout(
 
 // Of the two expected results the product follows the Elixir library's: encoded without special tokens. The cookbook counts a bos token
 // that the vocabulary puts before a text, and leaves its text in the message.
-TEST_CASE("prompts are shortened as the reference implementation shortens them" * doctest::timeout(60)) {
+TEST_CASE("prompts are shortened as the reference implementation shortens them") {
   const auto data = test::conformance_dir();
   if (!data) {
     std::puts(test::kNoConformance);

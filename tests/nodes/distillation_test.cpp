@@ -198,8 +198,7 @@ class CountingRenderer final : public Renderer {
 
 }  // namespace
 
-TEST_CASE("off_policy ends in the same weights and metrics whatever the executor, the threads, the depth and the teacher's timing" *
-          doctest::timeout(120)) {
+TEST_CASE("off_policy ends in the same weights and metrics whatever the executor, the threads, the depth and the teacher's timing") {
   for (const std::string seed : {"1", "2", "30000000000000000000001"}) {
     Run reference;
     reference.sets.insert(reference.sets.end(), {"seed=" + seed, "engine.depth=1"});
@@ -224,8 +223,7 @@ TEST_CASE("off_policy ends in the same weights and metrics whatever the executor
   }
 }
 
-TEST_CASE("on_policy ends in the same weights for its staleness, whatever the executor, the threads and the depth" *
-          doctest::timeout(120)) {
+TEST_CASE("on_policy ends in the same weights for its staleness, whatever the executor, the threads and the depth") {
   std::set<std::string> digests;
   for (const int staleness : {0, 1, 2}) {
     for (const std::string seed : {"1", "2", "3"}) {
@@ -261,7 +259,7 @@ TEST_CASE("on_policy samples batch N with the student after max(0, N - staleness
     CHECK(run.telemetry->rows[n].at("student_version").to_number<std::size_t>() == (n < 2 ? 0 : n - 2));
 }
 
-TEST_CASE("supervised needs no teacher and ends in the same weights" * doctest::timeout(60)) {
+TEST_CASE("supervised needs no teacher and ends in the same weights") {
   std::string digest;
   for (const auto& executor : executors()) {
     for (const int depth : {1, 2, 4, 8}) {
@@ -287,7 +285,7 @@ TEST_CASE("another seed, another dataset order and another learning rate are oth
   }
 }
 
-TEST_CASE("evaluations at any cadence change neither weights nor metrics" * doctest::timeout(60)) {
+TEST_CASE("evaluations at any cadence change neither weights nor metrics") {
   for (const std::string method : {"off_policy", "on_policy", "supervised"}) {
     Run plain{.method = method};
     const auto digest = digest_of(plain());
@@ -397,8 +395,7 @@ TEST_CASE("the recipe's renderer and tokenizer are used, once a row") {
   CHECK(other->supervised == 46);
 }
 
-TEST_CASE("whatever stage fails, the run says where, keeps what came before, exports nothing and closes both sessions" *
-          doctest::timeout(60)) {
+TEST_CASE("whatever stage fails, the run says where, keeps what came before, exports nothing and closes both sessions") {
   struct Failing {
     std::string stage, message;
     std::uint64_t seq;
@@ -514,7 +511,7 @@ std::vector<boost::json::object> prompts_with_bad() {
 
 }  // namespace
 
-TEST_CASE("skipped rows are counted and told, and change nothing with the schedule" * doctest::timeout(60)) {
+TEST_CASE("skipped rows are counted and told, and change nothing with the schedule") {
   for (const std::string batch_size : {"5", "1"}) {
     std::optional<std::string> digest;
     std::vector<std::string> metrics;
@@ -547,7 +544,7 @@ TEST_CASE("skipped rows are counted and told, and change nothing with the schedu
   CHECK(text_of(failing()).find("train:") != std::string::npos);
 }
 
-TEST_CASE("a mix ends in the same weights whatever the schedule, and is a run of its own" * doctest::timeout(60)) {
+TEST_CASE("a mix ends in the same weights whatever the schedule, and is a run of its own") {
   const auto recipe_of_mix = [](int first, int second, std::size_t depth, std::size_t threads) {
     const auto section = [](int groups) { return R"({"path": "m.jsonl", "groups_per_batch": )" + std::to_string(groups) + "}"; };
     const std::vector<Override> sets{{"engine.depth", std::to_string(depth)}, {"engine.threads", std::to_string(threads)}};
@@ -655,7 +652,7 @@ struct MixWithTwoTeachers {
 
 }  // namespace
 
-TEST_CASE("a mix asks two teachers, each opened and closed once, and ends in the same weights whatever the schedule" * doctest::timeout(120)) {
+TEST_CASE("a mix asks two teachers, each opened and closed once, and ends in the same weights whatever the schedule") {
   for (const std::string method : {"off_policy", "on_policy"}) {
     MixWithTwoTeachers reference{.method = method};
     const auto whole = reference();
@@ -752,7 +749,7 @@ TEST_CASE("a teacher with another tokenizer than the student's is refused before
   }
 }
 
-TEST_CASE("rows that the renderer cannot write are skipped and counted where bad rows are, and change nothing with the schedule" * doctest::timeout(60)) {
+TEST_CASE("rows that the renderer cannot write are skipped and counted where bad rows are, and change nothing with the schedule") {
   namespace json = boost::json;
   const auto thinking = json::parse(R"([{"type":"thinking","thinking":"t"},{"type":"text","text":"a"}])");
   const auto rows_for = [&](const std::string& method) {
@@ -871,7 +868,7 @@ TEST_CASE("a dataset with another fingerprint than the recipe's is refused befor
   CHECK(changed.teachers->opened == 0);
 }
 
-TEST_CASE("a stopped run keeps its weights: those of the batches before the cut" * doctest::timeout(60)) {
+TEST_CASE("a stopped run keeps its weights: those of the batches before the cut") {
   std::stop_source stop;
   Run run;
   run.sets.insert(run.sets.end(), {"engine.depth=2"});
@@ -916,7 +913,7 @@ TEST_CASE("a run that is stopped before it begins opens nothing for long and tra
   CHECK(run.teachers->opened == run.teachers->closed);
 }
 
-TEST_CASE("live snapshots stay within staleness + 2" * doctest::timeout(30)) {
+TEST_CASE("live snapshots stay within staleness + 2") {
   Run run{.method = "on_policy"};
   run.sets.insert(run.sets.end(), {"engine.staleness=2", "engine.depth=8", "training.batch_size=2"});
   run.student.snapshot_counters = std::make_shared<SessionCounters>();

@@ -38,7 +38,7 @@ struct QueueFixture {
 
 }  // namespace
 
-TEST_CASE("waiting requests go out oldest batch first, then by row, across batches" * doctest::timeout(30)) {
+TEST_CASE("waiting requests go out oldest batch first, then by row, across batches") {
   QueueFixture f;
   const auto queue = f.queue(2);
   for (const auto& [batch, row] : std::vector<std::pair<std::uint64_t, std::size_t>>{{3, 0}, {3, 1}, {3, 2}, {2, 1}, {2, 0}, {1, 5}})
@@ -54,7 +54,7 @@ TEST_CASE("waiting requests go out oldest batch first, then by row, across batch
   CHECK(f.answered == order);
 }
 
-TEST_CASE("a session that answers from inside the call costs no stack" * doctest::timeout(60)) {
+TEST_CASE("a session that answers from inside the call costs no stack") {
   QueueFixture f;
   const auto queue = f.queue(1);
   f.ask(queue, 0, 0);
@@ -64,7 +64,7 @@ TEST_CASE("a session that answers from inside the call costs no stack" * doctest
   CHECK(f.answered.size() == 50'000);
 }
 
-TEST_CASE("a request that is stopped while it waits is answered at once and never sent" * doctest::timeout(30)) {
+TEST_CASE("a request that is stopped while it waits is answered at once and never sent") {
   QueueFixture f;
   const auto queue = f.queue(1);
   std::stop_source stop;
@@ -79,7 +79,7 @@ TEST_CASE("a request that is stopped while it waits is answered at once and neve
   f.session->answer(answer_of("a."));
 }
 
-TEST_CASE("a request that was stopped before it came is not answered from inside the call" * doctest::timeout(30)) {
+TEST_CASE("a request that was stopped before it came is not answered from inside the call") {
   QueueFixture f;
   const auto queue = f.queue(1);
   std::stop_source stop;
@@ -92,7 +92,7 @@ TEST_CASE("a request that was stopped before it came is not answered from inside
   CHECK(f.session->samples.empty());
 }
 
-TEST_CASE("a completion that the session drops fails its request and leaks no place" * doctest::timeout(30)) {
+TEST_CASE("a completion that the session drops fails its request and leaks no place") {
   QueueFixture f;
   const auto queue = f.queue(1);
   f.ask(queue, 0, 0);
@@ -104,7 +104,7 @@ TEST_CASE("a completion that the session drops fails its request and leaks no pl
   f.session->answer(answer_of("a."));
 }
 
-TEST_CASE("a session that throws fails that request alone" * doctest::timeout(30)) {
+TEST_CASE("a session that throws fails that request alone") {
   QueueFixture f;
   const auto queue = f.queue(1);
   f.session->answer_at_once = [](const SampleRequest& r) -> Result<SampledSequence> {
@@ -118,7 +118,7 @@ TEST_CASE("a session that throws fails that request alone" * doctest::timeout(30
   CHECK(f.answered == std::vector<std::uint64_t>{1});
 }
 
-TEST_CASE("a handler may ask again: no lock of the queue is held" * doctest::timeout(30)) {
+TEST_CASE("a handler may ask again: no lock of the queue is held") {
   QueueFixture f;
   const auto queue = f.queue(1);
   int answers = 0;
@@ -131,7 +131,7 @@ TEST_CASE("a handler may ask again: no lock of the queue is held" * doctest::tim
   CHECK(answers == 2);
 }
 
-TEST_CASE("under contention every request is answered exactly once, stopped or not" * doctest::timeout(60)) {
+TEST_CASE("under contention every request is answered exactly once, stopped or not") {
   const auto session = std::make_shared<ManualSampling>();
   session->answer_at_once = [](const SampleRequest&) { return answer_of("a."); };
   const auto clock = std::make_shared<SystemClock>();

@@ -219,7 +219,7 @@ TEST_CASE("a step that is not the next one is refused, and changes nothing") {
   CHECK(read_ledger(dir.path() / "run.sqlite").value().size() == 3);
 }
 
-TEST_CASE("a disk that is full is an error of the batch, after which nothing has changed" * doctest::timeout(60)) {
+TEST_CASE("a disk that is full is an error of the batch, after which nothing has changed") {
   const TempDir dir;
   const auto path = dir.path() / "run.sqlite";
   // In a process of its own: the limit, which stands for the disk, is a process's.
@@ -306,7 +306,7 @@ void append_until_killed(const std::filesystem::path& path, int steps) {
 
 }  // namespace
 
-TEST_CASE("entries outlive a process that is killed, and the ledger goes on behind them" * doctest::timeout(60)) {
+TEST_CASE("entries outlive a process that is killed, and the ledger goes on behind them") {
   const TempDir dir;
   const auto path = dir.path() / "run.sqlite";
   append_until_killed(path, 200);
@@ -322,7 +322,7 @@ TEST_CASE("entries outlive a process that is killed, and the ledger goes on behi
   CHECK(std::distance(std::filesystem::directory_iterator(dir.path()), {}) == 1);
 }
 
-TEST_CASE("a process that is killed while it turns the log off leaves a ledger that can be read, and that goes on" * doctest::timeout(60)) {
+TEST_CASE("a process that is killed while it turns the log off leaves a ledger that can be read, and that goes on") {
   const TempDir dir;
   const std::uint64_t steps = 200;
   const auto whole = closed_ledger(dir, steps, "whole.sqlite");
@@ -475,7 +475,7 @@ TEST_CASE("what is no ledger, is of another version or does not hold together is
   CHECK(read_ledger(far).value().size() == 3);
 }
 
-TEST_CASE("a file that is cut off or changed anywhere is refused, or read as far as it is right" * doctest::timeout(120)) {
+TEST_CASE("a file that is cut off or changed anywhere is refused, or read as far as it is right") {
   const TempDir dir;
   const auto path = closed_ledger(dir, 40);
   const auto whole = testing::read_file(path);
@@ -512,7 +512,7 @@ TEST_CASE("a file that is cut off or changed anywhere is refused, or read as far
   CHECK(read > 0);  // what was observed, and what no page uses, is nobody's promise
 }
 
-TEST_CASE("a log that is cut off or changed anywhere gives the entries before that place" * doctest::timeout(120)) {
+TEST_CASE("a log that is cut off or changed anywhere gives the entries before that place") {
   const TempDir dir;
   append_until_killed(dir.path() / "killed.sqlite", 12);
   const auto file = testing::read_file(dir.path() / "killed.sqlite"), log = testing::read_file(dir.path() / "killed.sqlite-wal");

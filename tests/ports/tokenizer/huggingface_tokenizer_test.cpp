@@ -261,7 +261,7 @@ TEST_CASE("tokenizer.json: text that is not UTF-8 is refused") {
   }
 }
 
-TEST_CASE("tokenizer.json: a text of bytes decodes to itself, whatever it is" * doctest::timeout(60)) {
+TEST_CASE("tokenizer.json: a text of bytes decodes to itself, whatever it is") {
   auto file = byte_level_file();
   add_token(file, "<|>", {{"special", true}});
   const auto t = tokenizer_of(file);
@@ -275,7 +275,7 @@ TEST_CASE("tokenizer.json: a text of bytes decodes to itself, whatever it is" * 
   CHECK(rc::check("as plain text", is_kept(SpecialText::plain_text)));
 }
 
-TEST_CASE("tokenizer.json: merges are those of the definition for any text" * doctest::timeout(60)) {
+TEST_CASE("tokenizer.json: merges are those of the definition for any text") {
   const auto t = tokenizer_of(with(byte_level_file(), "pre_tokenizer", R"({"type":"ByteLevel","add_prefix_space":false,"use_regex":false})"));
   CHECK(rc::check("against the definition", [&] {
     const auto text = *texts();
@@ -341,7 +341,7 @@ struct WordFile {
 
 }  // namespace
 
-TEST_CASE("tokenizer.json: words that are merged apart give what the whole text gives, whatever the merges join" * doctest::timeout(60)) {
+TEST_CASE("tokenizer.json: words that are merged apart give what the whole text gives, whatever the merges join") {
   CHECK(rc::check("against the definition", [] {
     WordFile words;
     words.unk_token = *rc::gen::elementOf(std::vector<std::string>{"<unk>", "", "u▁"});
@@ -369,7 +369,7 @@ constexpr size_t kMegabytesOfOneLetter = 10;
 constexpr size_t kMegabytesOfOneLetter = 1;
 #endif
 
-TEST_CASE("tokenizer.json: megabytes of one letter are one piece that merges" * doctest::timeout(100)) {
+TEST_CASE("tokenizer.json: megabytes of one letter are one piece that merges") {
   constexpr size_t kLetters = kMegabytesOfOneLetter * 1'000'000;
   const auto t = tokenizer_of(byte_level_file());
   const auto tokens = t->encode(std::string(kLetters, 'a'), SpecialText::recognise);
@@ -378,7 +378,7 @@ TEST_CASE("tokenizer.json: megabytes of one letter are one piece that merges" * 
   CHECK(std::count(tokens->begin(), tokens->end(), 263) == static_cast<std::ptrdiff_t>(kLetters / 4));
 }
 
-TEST_CASE("tokenizer.json: NFC orders megabytes of marks, and not in hours" * doctest::timeout(100)) {
+TEST_CASE("tokenizer.json: NFC orders megabytes of marks, and not in hours") {
   const std::string below = "\xcc\xa3", above = "\xcc\x81", tibetan = "\xe0\xbd\xb3";  // classes 220 and 230; the last one is of classes 129 and 130
   const auto times = [](const std::string& mark, std::size_t count) {
     std::string text;
