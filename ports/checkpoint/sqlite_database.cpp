@@ -35,7 +35,7 @@ Error sqlite_error(const std::filesystem::path& path, sqlite3* database) {
     case SQLITE_ERROR:
       return {ErrorCode::invalid_input, "cannot read " + path.string() + ": " + reason};
     case SQLITE_BUSY:
-      return {ErrorCode::backend_failed, path.string() + " is in use: another process is writing it"};
+      return {ErrorCode::backend_failed, path.string() + " is in use by another process"};
     default:
       return {ErrorCode::backend_failed, "SQLite failed on " + path.string() + ": " + reason};
   }
@@ -126,11 +126,12 @@ Result<SqliteDatabase> SqliteDatabase::open(const std::filesystem::path& path, M
   sqlite3_limit(opened, SQLITE_LIMIT_LENGTH, identity.most_value_bytes);
   sqlite3_limit(opened, SQLITE_LIMIT_COLUMN, kMostColumnsOfOurs);
   if (mode == Mode::shared) sqlite3_busy_timeout(opened, kPatienceOfShared);
-  auto set = database.execute("PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA synchronous = NORMAL");
+  // First of all, before any of them looks into the file and so opens the log: two processes that resume one run would be worse than a reader that has to
+  // wait; and the log then needs no shared memory, which some file systems lack.
+  Result<void> set;
+  if (mode == Mode::create || mode == Mode::own) set = database.execute("PRAGMA locking_mode = EXCLUSIVE");
+  if (set) set = database.execute("PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA synchronous = NORMAL");
   if (set && mode == Mode::read_only) set = database.execute("PRAGMA query_only = ON");
-  // Before the log is opened: two processes that resume one run would be worse than a reader that has to wait; and the log then needs no shared memory,
-  // which some file systems lack.
-  if (set && (mode == Mode::create || mode == Mode::own)) set = database.execute("PRAGMA locking_mode = EXCLUSIVE");
   if (set && mode == Mode::shared) set = database.share(identity);
   if (set && mode != Mode::create) set = database.check(identity, mode == Mode::shared ? Reading::tables : Reading::everything);
   if (set && (mode == Mode::create || mode == Mode::own)) set = database.begin_log();

@@ -322,6 +322,40 @@ TEST_CASE("entries outlive a process that is killed, and the ledger goes on behi
   CHECK(std::distance(std::filesystem::directory_iterator(dir.path()), {}) == 1);
 }
 
+TEST_CASE("a ledger with a log that somebody else reads or writes is refused when it is opened, and goes on when they have ended") {
+  const TempDir dir;
+  const auto path = dir.path() / "run.sqlite";
+  append_until_killed(path, 3);
+  const auto steps = read_ledger(path).value().size();
+  for (const char* use : {"BEGIN; SELECT count(*) FROM batches", "BEGIN IMMEDIATE"}) {
+    CAPTURE(use);
+    sqlite3* other = nullptr;
+    REQUIRE(sqlite3_open(path.c_str(), &other) == SQLITE_OK);
+    REQUIRE(sqlite3_exec(other, use, nullptr, nullptr, nullptr) == SQLITE_OK);
+    const auto refused = Ledger::open(path, steps);
+    // The log stays: whoever ends last would move it into the file, and the next turn would meet none.
+    REQUIRE(sqlite3_db_config(other, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr) == SQLITE_OK);
+    sqlite3_close(other);
+    REQUIRE(!refused);
+    CHECK(refused.error().code == ErrorCode::backend_failed);
+    CHECK(error_says(refused.error().message, path.string() + " is in use by another process"));
+  }
+  REQUIRE(std::filesystem::file_size(path.string() + "-wal") > 0);
+  const auto ledger = Ledger::open(path, steps);
+  REQUIRE_MESSAGE(ledger, ledger.error().message);
+  CHECK((*ledger)->append(ledger_entry_at(steps), {}));
+}
+
+TEST_CASE("a ledger goes on without shared memory, which some file systems lack") {
+  const TempDir dir;
+  const auto path = dir.path() / "run.sqlite";
+  append_until_killed(path, 3);
+  REQUIRE(!std::filesystem::exists(path.string() + "-shm"));
+  const auto ledger = Ledger::open(path, 3);
+  REQUIRE_MESSAGE(ledger, ledger.error().message);
+  CHECK(!std::filesystem::exists(path.string() + "-shm"));
+}
+
 TEST_CASE("a process that is killed while it turns the log off leaves a ledger that can be read, and that goes on") {
   const TempDir dir;
   const std::uint64_t steps = 200;
