@@ -157,6 +157,36 @@ expect_exit 0 "$pipestill" run --resume --out j --no-progress
 expect_same j
 checked "a second process is refused, and a killed one keeps no lock"
 
+# a ledger that somebody looks at with SQLite: before anything is asked of a teacher, and with nothing changed
+if python3 -c 'import sqlite3' 2>/dev/null; then
+  for use in 'SELECT count(*) FROM batches' 'DELETE FROM rows'; do
+    out=used-${use%% *}
+    killed "$out" ledger.after_commit:11
+    mkfifo in-use let-go
+    python3 -c 'import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("BEGIN")
+database.execute(sys.argv[2]).fetchall()
+open("in-use", "w").close()
+open("let-go").close()
+database.execute("ROLLBACK")' "$out/run.sqlite" "$use" &
+    user=$!
+    : <in-use
+    before=$(cd "$out" && content_of .)
+    expect_exit 3 "$pipestill" run --resume --out "$out" --no-progress
+    expect_sentence "$out/run.sqlite is in use by another process"
+    expect_equal "a run that was refused" "$before" "$(cd "$out" && content_of .)"
+    : >let-go
+    wait $user
+    rm in-use let-go
+    expect_exit 0 "$pipestill" run --resume --out "$out" --no-progress
+    expect_same "$out"
+  done
+  checked "a ledger that another process uses is refused at once"
+else
+  echo "not checked, for want of python3: a ledger that another process uses"
+fi
+
 # a disk that fails: a sentence, exit 3, and the run can go on
 for fault in file.write:4=ENOSPC file.write:12=EIO file.sync:9=EIO file.rename:6=ENOSPC directory.make:3=EIO sqlite.write:30=ENOSPC sqlite.write:60=EIO sqlite.write:95=EDQUOT sqlite.sync:2=EIO; do
   out=disk-$fault

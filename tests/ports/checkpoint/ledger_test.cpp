@@ -327,11 +327,11 @@ TEST_CASE("a ledger with a log that somebody else reads or writes is refused whe
   const auto path = dir.path() / "run.sqlite";
   append_until_killed(path, 3);
   const auto steps = read_ledger(path).value().size();
-  for (const char* use : {"BEGIN; SELECT count(*) FROM batches", "BEGIN IMMEDIATE"}) {
+  for (const std::string use : {"BEGIN; SELECT count(*) FROM batches", "BEGIN IMMEDIATE"}) {
     CAPTURE(use);
     sqlite3* other = nullptr;
     REQUIRE(sqlite3_open(path.c_str(), &other) == SQLITE_OK);
-    REQUIRE(sqlite3_exec(other, use, nullptr, nullptr, nullptr) == SQLITE_OK);
+    REQUIRE(sqlite3_exec(other, use.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
     const auto refused = Ledger::open(path, steps);
     // The log stays: whoever ends last would move it into the file, and the next turn would meet none.
     REQUIRE(sqlite3_db_config(other, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr) == SQLITE_OK);
