@@ -408,7 +408,7 @@ class Trial {
   std::string history_;  // of the run under way
 };
 
-std::vector<Workflow> workflows(const fs::path& source, const fs::path& scratch, bool has_torch) {
+std::vector<Workflow> workflows(const fs::path& bin, const fs::path& source, const fs::path& scratch) {
   write_rows(scratch / "rows.jsonl", 37);
   const auto simulated = [&](const std::string& method, int staleness) {
     const auto recipe = scratch / (method + ".json");
@@ -422,10 +422,13 @@ std::vector<Workflow> workflows(const fs::path& source, const fs::path& scratch,
   std::vector<Workflow> all;
   all.push_back({.name = "off_policy", .recipe = simulated("off_policy", 0), .flags = {}, .weight = 4, .has_store = true});
   all.push_back({.name = "on_policy", .recipe = simulated("on_policy", 1), .flags = {}, .weight = 4});
-  if (has_torch) {
+  if (fs::exists(bin.parent_path() / "lib/pipestill_torch.so")) {
+    const auto data = scratch / "data", log = scratch / "make_data.log";
+    const auto made = Program(bin / "make_data").run({data}, log);
+    if (made.signal != 0 || made.status != 0) give_up("make_data: " + read_all(log));
     all.push_back({.name = "embedded",
                    .recipe = source / "examples/tasks/distill.json",
-                   .flags = {"--set", "training.max_steps=24", "--set", "training.batch_size=16", "--set", "evaluation.every=0", "--set", "evaluation.limit=4", "--set", "checkpoint.every=5",
+                   .flags = {"--set", "dataset.path=" + (data / "train.jsonl").string(), "--set", "evaluation.path=" + (data / "test.jsonl").string(), "--set", "training.max_steps=24", "--set", "training.batch_size=16", "--set", "evaluation.every=0", "--set", "evaluation.limit=4", "--set", "checkpoint.every=5",
                              "--set", "engine.stop_grace=0.1"},
                    .weight = 1,
                    .has_store = true});
@@ -489,7 +492,7 @@ int main(int argc, char** argv) {
   Trial trial(Program(bin / "pipestill"), scratch, seed);
   Tally tally;
   try {
-    auto all = workflows(source, scratch, fs::exists(bin.parent_path() / "lib/pipestill_torch.so"));
+    auto all = workflows(bin, source, scratch);
     if (!wanted.empty()) std::erase_if(all, [&](const Workflow& workflow) { return !wanted.count(workflow.name); });
     if (all.empty()) give_up("no such workflow");
     for (auto& workflow : all) {
