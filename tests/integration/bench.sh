@@ -31,7 +31,9 @@ for scenario in $scenarios; do
   expect_text "$stdout" "--json"
 done
 expect_exit 2 "$bench" sideways
-expect_refusal "subcommand"
+expect_refusal "sideways"
+expect_exit 2 "$bench"
+expect_refusal "scenario is missing"
 checked "--help of every scenario has an example"
 
 expect_exit 0 "$bench" engine --batches 100 --pairs 1 --json
