@@ -501,10 +501,17 @@ int main(int argc, char** argv) {
     }
     std::vector<const Workflow*> turns;
     for (const auto& workflow : all) turns.insert(turns.end(), workflow.weight, &workflow);
-    const auto until = SteadyClock::now() + seconds.value_or(std::chrono::seconds(0));
+    const auto began = SteadyClock::now(), until = began + seconds.value_or(std::chrono::seconds(0));
     const auto is_over = [&] { return seconds ? SteadyClock::now() >= until : tally.killed() >= kills; };
     const auto most = [&] { return seconds ? 4 : kills - tally.killed(); };
+    auto told = began;
     for (std::size_t turn = 0; !is_over(); ++turn) {
+      if (const auto now = SteadyClock::now(); now - told >= std::chrono::minutes(1)) {
+        told = now;
+        std::printf("%3lld min: %d runs, %d kills, %d stops, %d failures of the disk, %d resumes; lost %d, duplicated %d, another digest %d\n",
+                    static_cast<long long>(std::chrono::duration_cast<std::chrono::minutes>(now - began).count()), tally.runs, tally.killed(), tally.stops, tally.failed(), tally.resumes, tally.lost,
+                    tally.duplicated, tally.runs - tally.equal);
+      }
       trial.live(*turns[turn % turns.size()], most(), tally);
       if (!has_random_recipes) continue;
       auto drawn = trial.draw_recipe(tally);
