@@ -6,16 +6,26 @@
 #include "nodes/guarded.hpp"
 
 namespace pipestill {
+namespace {
+
+Error no_longer_wanted() { return {ErrorCode::cancelled, "the checkpoint is no longer wanted"}; }
+
+}  // namespace
 
 CheckpointWriter::CheckpointWriter(CheckpointWriterOptions options) : options_(std::move(options)), thread_([this] { work(); }) {}
 
 CheckpointWriter::~CheckpointWriter() { (void)finish(); }
 
-void CheckpointWriter::save(std::uint64_t step, std::shared_ptr<const CapturedStudent> student, Completion<std::monostate> taken) {
+void CheckpointWriter::save(std::uint64_t step, std::shared_ptr<const CapturedStudent> student, std::stop_token stop, Completion<std::monostate> taken) {
+  Offer offer{step, std::move(student), std::move(stop), std::move(taken)};
+  offer.on_stop = std::make_unique<std::stop_callback<std::function<void()>>>(offer.stop, [this] {
+    { std::lock_guard lock(mutex_); }  // a thread that is about to wait has looked at the token before, or looks again
+    changed_.notify_all();
+  });
   bool has_to_wait = false;
   {
     std::lock_guard lock(mutex_);
-    offer_.emplace(Offer{step, std::move(student), std::move(taken)});
+    offer_.emplace(std::move(offer));
     has_to_wait = is_writing_;
   }
   changed_.notify_all();
@@ -62,28 +72,42 @@ void CheckpointWriter::work() {
       changed_.wait(lock, [&] { return offer_ || is_finishing_; });
       if (!offer_) return;
       offer = std::exchange(offer_, std::nullopt);
-      is_writing_ = true;
-      awaited_ = offer->step;
-      digest_.reset();
-      error = error_;
+      error = offer->stop.stop_requested() ? no_longer_wanted() : error_;
+      if (!error) {
+        is_writing_ = true;
+        awaited_ = offer->step;
+        digest_.reset();
+      }
     }
+    offer->on_stop.reset();
     if (error) {
       offer->taken(fail(*std::move(error)));
       continue;
     }
     offer->taken(std::monostate());
-    std::string digest;
-    {
-      std::unique_lock lock(mutex_);
-      // One that is offered for an earlier step says that the run was cut between: this one's batches will not be recorded.
-      changed_.wait(lock, [&] { return digest_ || is_finishing_ || (offer_ && offer_->step < offer->step); });
-      if (!digest_) continue;
-      digest = *std::move(digest_);
-    }
-    auto written = guarded("saving a checkpoint", [&] { return write(*offer, std::move(digest)); });
+    auto digest = await_digest(offer->step);
+    if (!digest) continue;
+    auto written = guarded("saving a checkpoint", [&] { return write(*offer, *std::move(digest)); });
     if (written) continue;
     std::lock_guard lock(mutex_);
     error_ = std::move(written.error());
+  }
+}
+
+std::optional<std::string> CheckpointWriter::await_digest(std::uint64_t step) {
+  for (;;) {
+    std::optional<Offer> unwanted;
+    {
+      std::unique_lock lock(mutex_);
+      const auto is_unwanted = [&] { return offer_ && offer_->stop.stop_requested(); };
+      // One that is offered for an earlier step says that the run was cut between: this one's batches will not be recorded.
+      changed_.wait(lock, [&] { return digest_ || is_finishing_ || is_unwanted() || (offer_ && offer_->step < step); });
+      if (!is_unwanted()) return std::exchange(digest_, std::nullopt);
+      unwanted = std::exchange(offer_, std::nullopt);
+    }
+    // Its batch is behind a cut, which may be before `step` too: nobody would record that, or offer another one, until this one's call has ended.
+    unwanted->on_stop.reset();
+    unwanted->taken(fail(no_longer_wanted()));
   }
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <thread>
 
@@ -36,8 +37,8 @@ class CheckpointWriter {
   ~CheckpointWriter();  ///< finish(), without its result
 
   /// Takes the student that has met all batches below `step`, and calls `taken` then, on the writer's thread: when the one before is written. An error of
-  /// that one is `taken`'s error. One call outstanding at most.
-  void save(std::uint64_t step, std::shared_ptr<const CapturedStudent> student, Completion<std::monostate> taken);
+  /// that one is `taken`'s error, and `cancelled` is, where `stop` is requested before. One call outstanding at most.
+  void save(std::uint64_t step, std::shared_ptr<const CapturedStudent> student, std::stop_token stop, Completion<std::monostate> taken);
   /// All batches below `steps` have gone the whole way; `ledger_digest` is what they come to (CheckpointFacts). One step after the other.
   void recorded(std::uint64_t steps, std::string ledger_digest);
   /// Whether the last student that was taken is that of this step.
@@ -51,10 +52,14 @@ class CheckpointWriter {
   struct Offer {
     std::uint64_t step;
     std::shared_ptr<const CapturedStudent> student;
+    std::stop_token stop;
     Completion<std::monostate> taken;
+    std::unique_ptr<std::stop_callback<std::function<void()>>> on_stop = nullptr;  // wakes the writer's thread. Never let go of under the mutex, which it takes
   };
 
   void work();
+  /// Waits until all batches before `step` are recorded, and gives back what is offered meanwhile and no longer wanted. Nothing: they never will be.
+  [[nodiscard]] std::optional<std::string> await_digest(std::uint64_t step);
   [[nodiscard]] Result<void> write(const Offer& offer, std::string ledger_digest);
 
   CheckpointWriterOptions options_;  // of the writer's thread

@@ -11,7 +11,7 @@ Checkpointing::Checkpointing(std::shared_ptr<CheckpointWriter> writer, std::shar
 
 Description Checkpointing::describe() { return describe_checkpoint(); }
 
-void Checkpointing::operator()(StepResult result, graph::Context&, Completion<StepResult> done) const {
+void Checkpointing::operator()(StepResult result, graph::Context& context, Completion<StepResult> done) const {
   auto captured = std::exchange(result.captured, nullptr);
   if (!captured) {  // completed later: never from inside the call
     clock_->call_at(clock_->now(), [healthy = writer_->health(), result = std::move(result), done] {
@@ -21,7 +21,7 @@ void Checkpointing::operator()(StepResult result, graph::Context&, Completion<St
     return;
   }
   const auto step = result.at.step + 1;
-  writer_->save(step, std::move(captured), Completion<std::monostate>([result = std::move(result), done](Result<std::monostate> taken) {
+  writer_->save(step, std::move(captured), context.stop, Completion<std::monostate>([result = std::move(result), done](Result<std::monostate> taken) {
                   if (!taken) return done(fail(std::move(taken.error())));
                   done(result);
                 }));

@@ -393,7 +393,7 @@ class Distillation {
     auto state = await<std::shared_ptr<const TrainingState>>(*ports_.clock, [&](auto done) { parts_.student->capture_state({}, std::move(done)); });
     if (!state) return fail(std::move(state.error()));
     const auto student = std::make_shared<const CapturedStudent>(CapturedStudent{*std::move(state), parts_.history->older_than(step)});
-    auto taken = await<std::monostate>(*ports_.clock, [&](auto done) { parts_.checkpoints->save(step, student, std::move(done)); });
+    auto taken = await<std::monostate>(*ports_.clock, [&](auto done) { parts_.checkpoints->save(step, student, {}, std::move(done)); });
     if (!taken) return fail(std::move(taken.error()));
     parts_.checkpoints->recorded(step, summary_.ledger_digest.value_or(""));
     return {};

@@ -46,10 +46,10 @@ struct Writing {
   [[nodiscard]] std::shared_ptr<const CapturedStudent> student(bool is_broken = false) const {
     return std::make_shared<const CapturedStudent>(CapturedStudent{std::make_shared<const GatedState>(opened, is_broken)});
   }
-  [[nodiscard]] std::future<Result<std::monostate>> offer(std::uint64_t step, bool is_broken = false) const {
+  [[nodiscard]] std::future<Result<std::monostate>> offer(std::uint64_t step, bool is_broken = false, std::stop_token stop = {}) const {
     auto taken = std::make_shared<std::promise<Result<std::monostate>>>();
     auto future = taken->get_future();
-    writer->save(step, student(is_broken), Completion<std::monostate>([taken](Result<std::monostate> r) { taken->set_value(std::move(r)); }));
+    writer->save(step, student(is_broken), std::move(stop), Completion<std::monostate>([taken](Result<std::monostate> r) { taken->set_value(std::move(r)); }));
     return future;
   }
   [[nodiscard]] std::vector<std::uint64_t> steps() const { return CheckpointStore(dir.path(), {}).steps(); }
@@ -98,6 +98,35 @@ TEST_CASE("checkpoint writer: what is never recorded is forgotten at the end, an
     REQUIRE(w.writer->finish());
     CHECK(w.steps() == std::vector<std::uint64_t>{7});
   }
+}
+
+TEST_CASE("checkpoint writer: what is no longer wanted is given back, also while the one before it waits for batches that a cut has taken away") {
+  Writing w;
+  w.gate.set_value();
+  std::stop_source cut;
+  CHECK(w.offer(10).get());
+  SUBCASE("an offer that waits") {
+    auto next = w.offer(20, false, cut.get_token());
+    CHECK(!is_there(next));
+    cut.request_stop();
+    REQUIRE(next.wait_for(std::chrono::seconds(10)) == std::future_status::ready);
+    const auto given_back = next.get();
+    REQUIRE(!given_back);
+    CHECK(given_back.error().code == ErrorCode::cancelled);
+  }
+  SUBCASE("an offer that comes too late") {
+    cut.request_stop();
+    const auto given_back = w.offer(20, false, cut.get_token()).get();
+    REQUIRE(!given_back);
+    CHECK(given_back.error().code == ErrorCode::cancelled);
+  }
+  CHECK(w.writer->has_taken(10));
+  w.writer->recorded(10, "ten");
+  CHECK(w.offer(30).get());  // the next one is an offer like any other
+  CHECK(w.writer->has_taken(30));
+  w.writer->recorded(30, "thirty");
+  REQUIRE(w.writer->finish());
+  CHECK(w.steps() == std::vector<std::uint64_t>{10, 30});
 }
 
 TEST_CASE("checkpoint writer: a failure is told to whoever comes next, and nothing more is written") {

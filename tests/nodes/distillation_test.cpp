@@ -9,11 +9,13 @@
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <thread>
 
 #include "ports/dataset/memory_store.hpp"
 #include "ports/sampling/simulated_sampling_client.hpp"
 #include "ports/training/simulated_training_client.hpp"
 #include "tests/nodes/fakes.hpp"
+#include "tests/ports/support.hpp"
 #include "tests/support/executors.hpp"
 #include "tests/support/stand_in_tokenizer.hpp"
 
@@ -436,6 +438,26 @@ TEST_CASE("whatever stage fails, the run says where, keeps what came before, exp
       run.check_closed();
     }
   }
+}
+
+TEST_CASE("a failure behind the checkpoint stage ends the run while a later batch waits there for its turn") {
+  const pipestill::testing::TempDir directory;
+  Run run{.is_simulated_time = false};
+  run.sets.insert(run.sets.end(), {"engine.threads=3", "checkpoint.every=1"});
+  run.options.checkpoints = CheckpointStore(directory.path(), {});
+  run.options.on_step = [&](const StepResult& r) {
+    if (r.at.step != 2) return;
+    // The checkpoint after this batch waits for its record, and that after the next one for the first: nobody but the cut can end that.
+    for (int i = 0; i < 10'000 && run.telemetry->count("pipestill.distillation.checkpoint_wait") == 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    throw std::runtime_error("the embedder's own mistake");
+  };
+  const auto summary = run();
+  CHECK(run.telemetry->count("pipestill.distillation.checkpoint_wait") > 0);
+  REQUIRE(summary.failure);
+  CHECK(summary.failure->stage == "metrics_sink");
+  REQUIRE(summary.failure->seq);
+  CHECK(summary.failure->seq->value == 2);
+  run.check_closed();
 }
 
 TEST_CASE("a teacher that cannot be opened is not closed, and the student is not opened") {

@@ -205,6 +205,7 @@ class RecordingTelemetry final : public Telemetry {
   bool wants_spans() const override { return wants_detail; }
   bool wants_stage_events() const override { return wants_detail; }
   std::size_t count(std::string_view name) const {
+    std::lock_guard lock(mutex_);
     return static_cast<std::size_t>(std::count_if(events.begin(), events.end(), [&](const Event& e) { return e.name == name; }));
   }
 
@@ -214,7 +215,7 @@ class RecordingTelemetry final : public Telemetry {
   std::vector<boost::json::object> rows;
 
  private:
-  std::mutex mutex_;  // guards the vectors
+  mutable std::mutex mutex_;  // guards the vectors while a run goes on
 };
 
 /// What a call delivered, and how often.
