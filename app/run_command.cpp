@@ -60,6 +60,9 @@ Result<Task> find_task(const RunArguments& arguments) {
   if (!arguments.resume && !arguments.allowed_changes.empty()) return fail(ErrorCode::invalid_input, "--allow-changed belongs to --resume: a new run has nothing to differ from");
   if (arguments.resume && !arguments.replay.empty()) return fail(ErrorCode::invalid_input, "--replay begins a new run, and --resume goes on with an old one: leave one of them out");
   if (arguments.resume && arguments.out.empty()) return fail(ErrorCode::invalid_input, "--resume needs --out: the directory of the run that is to go on");
+  if (!arguments.replay.empty() && !RunDirectory::has_begun(arguments.replay)) {
+    return fail(ErrorCode::invalid_input, arguments.replay + " holds no run that could be replayed: name a run directory, as `pipestill run --out` makes it");
+  }
   Task task{.directory = arguments.out.empty() ? default_directory(arguments.recipe.recipe.empty() ? "replay" : arguments.recipe.recipe) : std::filesystem::path(arguments.out)};
   // One that was killed before it had begun begins now, if the recipe is given again: the same command, whenever it ended.
   const bool is_given = !arguments.recipe.recipe.empty();
@@ -75,7 +78,7 @@ Result<Task> find_task(const RunArguments& arguments) {
   if (!is_given && !task.resumed && arguments.replay.empty()) return fail(ErrorCode::invalid_input, "RECIPE is missing: a recipe file; it may be left out where --resume --out DIR names a run that has begun");
   const auto overrides = arguments.recipe.overrides();
   if (!overrides) return fail(overrides.error());
-  auto recipe = is_given ? arguments.recipe.read() : recorded_recipe(task.resumed ? task.directory : std::filesystem::path(arguments.replay), *overrides, arguments.allowed_changes);
+  auto recipe = is_given ? arguments.recipe.read() : task.resumed ? recorded_recipe(task.directory, *overrides, Fingerprints::forgotten) : recorded_recipe(arguments.replay, *overrides, Fingerprints::kept);
   if (!recipe) return fail(std::move(recipe.error()));
   task.recipe = *std::move(recipe);
   return task;

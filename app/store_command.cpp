@@ -81,7 +81,10 @@ int run_export(const StoreArguments& arguments) {
 
 void add_store(CLI::App& program, Action& action) {
   auto& command = *program.add_subcommand("store", "What an answer store (teacher.teacher_store, answers.sqlite) holds");
-  command.require_subcommand(1);
+  command.require_subcommand(0, 1);  // none is an action of its own: CLI11's error would not name a word that is nothing to do
+  command.callback([&command, &action] {
+    if (command.get_subcommands().empty()) action = [] { return report({ErrorCode::invalid_input, "store needs to be told what to do: stats, verify or export (see pipestill store --help)"}); };
+  });
   command.footer("Example: pipestill store verify answers.sqlite\nExit status 1: some answers are damaged.");
   const auto add = [&](const char* name, const char* what, auto run) {
     const auto arguments = std::make_shared<StoreArguments>();

@@ -224,10 +224,7 @@ class Distillation {
                                                     ": it needs one of its own"}};
     }
     parts_.plan = *batch_plan(recipe_, ports_);
-    for (std::size_t i = 0; i < planned->datasets.size(); ++i) {
-      summary_.identity["dataset" + (i == 0 ? "" : "." + std::to_string(i))] = planned->datasets[i].fingerprint;
-    }
-    summary_.identity["tokenizer"] = ports_.tokenizer->fingerprint();
+    summary_.identity.merge(data_identity(*planned, *ports_.tokenizer));
     parts_.totals = std::make_shared<RunTotals>(summary_.totals);
     if (!recipe_.evaluation || !ports_.evaluation) return std::nullopt;
     auto evaluator = Evaluator::make(*ports_.evaluation, ports_.renderer, ports_.clock,
@@ -521,6 +518,12 @@ Result<RunPlan> plan_run(const Recipe& recipe, const DistillationPorts& ports) {
   if (auto sound = ports.student->check(student_model(recipe)); !sound) return fail(in_section("student.model", std::move(sound.error())));
   if (auto large_enough = check_vocabulary(recipe, *ports.student, *ports.tokenizer); !large_enough) return fail(std::move(large_enough.error()));
   return RunPlan{plan->datasets.front().rows, plan->batches_per_epoch, plan->total_steps(), nondeterminism(recipe.method, teachers, student, std::nullopt), std::move(opened)};
+}
+
+std::map<std::string, std::string> data_identity(const RunPlan& plan, const Tokenizer& tokenizer) {
+  std::map<std::string, std::string> facts{{"tokenizer", tokenizer.fingerprint()}};
+  for (std::size_t i = 0; i < plan.datasets.size(); ++i) facts["dataset" + (i == 0 ? "" : "." + std::to_string(i))] = plan.datasets[i].fingerprint;
+  return facts;
 }
 
 Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock> clock, std::shared_ptr<Telemetry> telemetry,

@@ -98,5 +98,7 @@ struct RunPlan {
   std::vector<Dataset> datasets = {};            ///< as in Recipe::datasets()
 };
 [[nodiscard]] Result<RunPlan> plan_run(const Recipe& recipe, const DistillationPorts& ports);
+/// What of the run's identity is known before a model is opened: fingerprints of datasets and tokenizer, as RunSummary::identity names them.
+[[nodiscard]] std::map<std::string, std::string> data_identity(const RunPlan& plan, const Tokenizer& tokenizer);
 
 }  // namespace pipestill

@@ -147,7 +147,6 @@ json::object with_fingerprints(json::object resolved, const RunPlan& plan) {
   return resolved;
 }
 
-/// Whether the data is still that of the run is then a matter of identity.json.
 void forget_fingerprints(json::value& recipe) {
   auto* section = recipe.is_object() ? recipe.get_object().if_contains("dataset") : nullptr;
   if (section && section->is_object()) section->get_object()["fingerprint"] = nullptr;
@@ -225,6 +224,7 @@ class Recording {
     auto identity = RunIdentity::read(directory.identity());
     if (!identity) return fail(std::move(identity.error()));
     identity_ = *std::move(identity);
+    if (auto same = identity_.agrees_with(data_identity(plan_, *ports_.tokenizer), allowed); !same) return same;
     CheckpointStore checkpoints(directory.checkpoints(), {});
     auto entries = count_entries(directory.ledger());
     if (!entries) return fail(std::move(entries.error()));
@@ -369,11 +369,11 @@ Result<RunSummary> record_run(const Recipe& recipe, const RecordedRunOptions& op
   return summary;
 }
 
-Result<Recipe> recorded_recipe(const std::filesystem::path& run, std::span<const Override> overrides, std::span<const std::string> allowed_changes) {
+Result<Recipe> recorded_recipe(const std::filesystem::path& run, std::span<const Override> overrides, Fingerprints fingerprints) {
   const auto file = run / "recipe.json";
   auto text = read_text_file(file, kMaxJsonBytes);
   if (!text) return fail(text.error());
-  if (std::ranges::any_of(allowed_changes, [](const std::string& name) { return name.starts_with("dataset"); })) {
+  if (fingerprints == Fingerprints::forgotten) {
     auto recipe = parse_strict_json(*text, file.string());
     if (!recipe) return fail(std::move(recipe.error()));
     forget_fingerprints(*recipe);

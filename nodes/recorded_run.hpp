@@ -28,9 +28,12 @@ struct RecordedRunOptions {
 /// What is wrong before the first step by the user's input is an Error, and leaves no directory; everything later is in the summary.
 [[nodiscard]] Result<RunSummary> record_run(const Recipe& recipe, const RecordedRunOptions& options);
 
+/// Those of the datasets in a recorded recipe. A new run is held to them (plan_run); of one that goes on identity.json says which data it had (resume_run).
+enum class Fingerprints { kept, forgotten };
+
 /// The recipe of a run that has begun, overridden; relative paths start where they did then. ErrorCode::invalid_input where the run was killed before it had
 /// written down where that is: its recipe must then be given again.
-[[nodiscard]] Result<Recipe> recorded_recipe(const std::filesystem::path& run, std::span<const Override> overrides, std::span<const std::string> allowed_changes);
+[[nodiscard]] Result<Recipe> recorded_recipe(const std::filesystem::path& run, std::span<const Override> overrides, Fingerprints fingerprints);
 
 /// Goes on with a run that was stopped, failed or was killed, whenever that was, as if nothing had happened: from the newest checkpoint that is whole, else
 /// from the beginning. Batches that the ledger has from there on are computed again and must come to the same; metrics.jsonl and evaluations.jsonl are cut

@@ -75,6 +75,16 @@ Result<void> RunIdentity::write(const std::filesystem::path& file) const {
   return write_file_atomically(file, to_pretty_json(whole) + "\n");
 }
 
+Result<void> RunIdentity::agrees_with(const IdentityFacts& some, std::span<const std::string> allowed) const {
+  if (facts.empty()) return {};
+  IdentityFacts before;
+  for (const auto& [name, value] : some) {
+    if (const auto found = facts.find(name); found != facts.end()) before.insert(*found);
+  }
+  if (auto changes = allowed_differences(before, some, allowed); !changes) return fail(std::move(changes.error()));
+  return {};
+}
+
 Result<void> RunIdentity::take_over(const IdentityFacts& now, std::span<const std::string> allowed) {
   if (!facts.empty()) {
     auto changes = allowed_differences(facts, now, allowed);

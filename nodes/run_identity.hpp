@@ -20,6 +20,8 @@ struct RunIdentity {
   [[nodiscard]] static Result<RunIdentity> read(const std::filesystem::path& file);
   [[nodiscard]] Result<void> write(const std::filesystem::path& file) const;
 
+  /// Whether the facts that `some` names are those, or others that `allowed` names; take_over()'s error otherwise. Facts that were never taken over may be any.
+  [[nodiscard]] Result<void> agrees_with(const IdentityFacts& some, std::span<const std::string> allowed) const;
   /// Takes `now` over, with a reason for every fact that is another than before. A change that `allowed` does not name is ErrorCode::invalid_input, naming
   /// fact and both values, and then nothing is taken over.
   [[nodiscard]] Result<void> take_over(const IdentityFacts& now, std::span<const std::string> allowed);

@@ -71,6 +71,12 @@ expect_exit 2 "$pipestill" store stats recipe.json
 expect_sentence recipe.json
 expect_exit 2 "$pipestill" store verify nothing.sqlite
 expect_sentence "there is no answer store at nothing.sqlite"
+expect_exit 2 "$pipestill" store sideways
+expect_sentence "sideways"
+expect_exit 2 "$pipestill" store
+expect_sentence "stats, verify or export"
+expect_exit 2 "$pipestill" run recipe.json --out other --replay nowhere
+expect_sentence "nowhere holds no run that could be replayed"
 expect_exit 2 "$pipestill" run recipe.json --out other --set teacher.teacher_store=rows.jsonl
 expect_sentence "teacher.teacher_store: " "rows.jsonl is no SQLite database"
 expect_exit 2 "$pipestill" run recipe.json --out other --set teacher.durability=some

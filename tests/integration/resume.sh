@@ -110,10 +110,12 @@ expect_sentence "training.learning_rate"
 cp rows.jsonl rows.kept
 sed -i 's/30 /31 /;1s/a/b/' rows.jsonl
 echo '{"prompt": "one more"}' >>rows.jsonl
-expect_exit 2 "$pipestill" run --resume --out h
-expect_sentence "the file has changed"
-expect_exit 2 run --resume --out h
+cp -r h h.changed
+expect_exit 2 "$pipestill" run --resume --out h.changed
 expect_sentence "dataset was" "--allow-changed dataset"
+expect_exit 2 run --resume --out h.changed
+expect_sentence "dataset was" "--allow-changed dataset"
+diff -r h h.changed >&2 || fail "a run that was refused for its data has changed"
 cp rows.kept rows.jsonl
 for fact in libc cpu teacher tokenizer; do
   sed -i "s/\"$fact\": \"[^\"]*\"/\"$fact\": \"1.0\"/" h/identity.json

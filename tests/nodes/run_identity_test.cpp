@@ -25,6 +25,18 @@ TEST_CASE("identity: what changes is refused by name, or taken over with a reaso
   CHECK(identity.reasons.size() == 2);
 }
 
+TEST_CASE("identity: some facts alone are held against what was") {
+  RunIdentity identity;
+  const IdentityFacts data{{"dataset", "d"}, {"tokenizer", "t"}}, other{{"dataset", "e"}, {"tokenizer", "t"}}, more{{"dataset", "d"}, {"dataset.1", "e"}, {"tokenizer", "t"}};
+  CHECK(identity.agrees_with(data, {}));
+  REQUIRE(identity.take_over({{"cpu", "a"}, {"dataset", "d"}, {"tokenizer", "t"}}, {}));
+  CHECK(identity.agrees_with(data, {}));
+  CHECK(identity.agrees_with(other, {}).error().message == "the run cannot go on as it began: dataset was d, and is e now; --allow-changed dataset says that it is meant");
+  CHECK(identity.agrees_with(other, std::vector<std::string>{"dataset"}));
+  CHECK(identity.agrees_with(more, {}).error().message.find("dataset.1 was nothing") != std::string::npos);
+  CHECK(identity.facts.at("dataset") == "d");
+}
+
 TEST_CASE("identity: to a file and back, and a file that is none") {
   const TempDir dir;
   CHECK(RunIdentity::read(dir.path() / "none").value().facts.empty());
