@@ -44,7 +44,9 @@ struct Stall {
 struct EngineOptions {
   Seq first = {};  ///< number of the source's first batch: that of another run's cut, which this one goes on from. Versions count on from there too
   std::size_t depth = 4;     ///< credits: batches between the source and retirement; 1 is the sequential schedule
-  std::size_t threads = 0;   ///< that run stages, the caller's among them; 0: one a core. Models compute on threads of their own
+  /// That run stages, the caller's among them; 0: one a core. Models compute on threads of their own. More than cores raise oneTBB's limit in the whole process for as
+  /// long as the run takes; a smaller tbb::global_control of the process's own stands.
+  std::size_t threads = 0;
   Executor executor = Executor::flow_graph;
   std::stop_token stop = {};      ///< a request closes the source; what is in flight gets stop_grace to finish
   std::stop_token stop_now = {};  ///< a request makes the cut at once

@@ -1,11 +1,14 @@
 // The oneTBB executor, and the only user of flow_graph.h. One node a stage, which orders and bounds what it begins (Order, Places); before one that reads the
 // student, a join with its versions. Messages are pointers to slots.
 #include <oneapi/tbb/flow_graph.h>
+#include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/info.h>
 #include <oneapi/tbb/task_arena.h>
 
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -303,6 +306,9 @@ class Graph final : public Passage {
 }  // namespace
 
 void run_on_flow_graph(Run& run, std::size_t threads) {
+  // Once anything in the process has used oneTBB, it has a worker a core at most, whatever an arena asks for, unless this says otherwise.
+  std::optional<oneapi::tbb::global_control> more_than_cores;
+  if (threads > static_cast<std::size_t>(oneapi::tbb::info::default_concurrency())) more_than_cores.emplace(oneapi::tbb::global_control::max_allowed_parallelism, threads);
   oneapi::tbb::task_arena arena(threads ? static_cast<int>(threads) : oneapi::tbb::task_arena::automatic);
   arena.execute([&] { Graph(run).drive(); });
 }

@@ -3,6 +3,7 @@
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/task_arena.h>
 
+#include <atomic>
 #include <thread>
 
 #include "graph/engine.hpp"
@@ -30,6 +31,26 @@ std::uint64_t inversions(std::uint64_t messages, std::size_t threads, std::size_
 TEST_CASE("serial stages keep order over many messages") {
   for (const std::size_t threads : {1, 2}) {
     for (const std::size_t depth : {2, 16}) CHECK(inversions(100'000, threads, depth) == 0);
+  }
+}
+
+TEST_CASE("as many threads run stages as were asked for, more than the machine has cores or not") {
+  const std::size_t most = std::thread::hardware_concurrency() + 2;
+  CHECK(inversions(100, 1, 1) == 0);  // oneTBB has begun: from here on it has a worker a core
+  for (const std::size_t threads : {std::size_t{2}, most}) {
+    INFO(threads << " threads");
+    std::atomic<std::size_t> inside{0}, waited_in_vain{0};
+    auto flow = from("source", [n = std::size_t{0}, threads](Context&) mutable { return n < threads ? std::optional(n++) : std::nullopt; })
+                    .then("meet", any_order(threads),
+                          [&](std::size_t n, Context&) {  // holds its thread until all are here
+                            ++inside;
+                            for (int i = 0; i < 10'000 && inside < threads; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                            waited_in_vain += inside < threads ? 1 : 0;
+                            return n;
+                          })
+                    .into("sink", [](std::size_t, Context&) {});
+    CHECK(run(std::move(flow), {.depth = threads, .threads = threads}).status == RunReport::Status::finished);
+    CHECK(waited_in_vain == 0);
   }
 }
 
