@@ -70,7 +70,7 @@ cp -p rows.jsonl rows.kept
 sed -i 's/question 7/question 8/' rows.jsonl
 touch -r rows.kept rows.jsonl
 expect_exit 2 with_clock -$((10 * year)) -$hour 3 "$pipestill" run --out c --resume --no-progress
-expect_sentence "the file has changed"
+expect_sentence "dataset was" "--allow-changed dataset"
 cp -p rows.kept rows.jsonl
 expect_exit 0 with_clock -$((10 * year)) -$hour 3 "$pipestill" run --out c --resume --no-progress
 expect_same c
