@@ -60,7 +60,9 @@ int run_program(int argc, char** argv) {
     std::fprintf(stderr, "pipestill: %s (see pipestill --help)\n", e.what());
     return kInvalidInput;
   }
-  return action();
+  const int status = action();
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  return report({ErrorCode::storage_failed, "what was to be printed could not all be written to standard output"});
 }
 
 }  // namespace

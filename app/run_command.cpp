@@ -58,7 +58,6 @@ struct Task {
 
 Result<Task> find_task(const RunArguments& arguments) {
   if (!arguments.resume && !arguments.allowed_changes.empty()) return fail(ErrorCode::invalid_input, "--allow-changed belongs to --resume: a new run has nothing to differ from");
-  if (arguments.resume && !arguments.replay.empty()) return fail(ErrorCode::invalid_input, "--replay begins a new run, and --resume goes on with an old one: leave one of them out");
   if (arguments.resume && arguments.out.empty()) return fail(ErrorCode::invalid_input, "--resume needs --out: the directory of the run that is to go on");
   if (!arguments.replay.empty() && !RunDirectory::has_begun(arguments.replay)) {
     return fail(ErrorCode::invalid_input, arguments.replay + " holds no run that could be replayed: name a run directory, as `pipestill run --out` makes it");

@@ -61,9 +61,11 @@ std::optional<EvaluationRecord> record_of(std::string_view line) {
   EvaluationRecord record{.when = *named, .step = 0, .result = {}};
   for (const auto& [name, value] : *object) {
     if (!value.is_number()) continue;
-    if (name == "step") record.step = value.to_number<std::uint64_t>();
-    else if (name == "rows") record.result.rows = value.to_number<std::uint64_t>();
-    else record.result.metrics[std::string(name)] = value.to_number<double>();
+    boost::system::error_code inexact;
+    if (name == "step") record.step = value.to_number<std::uint64_t>(inexact);
+    else if (name == "rows") record.result.rows = value.to_number<std::uint64_t>(inexact);
+    else record.result.metrics[std::string(name)] = value.to_number<double>(inexact);
+    if (inexact) return std::nullopt;
   }
   return record;
 }
@@ -156,6 +158,16 @@ void forget_fingerprints(json::value& recipe) {
   }
 }
 
+/// Whether what was computed before may come out otherwise now: something was changed on purpose that is not the run's end.
+bool may_change_results(const IdentityFacts& before, const IdentityFacts& now) {
+  const auto without_end = [](IdentityFacts facts) {
+    facts.erase("training.max_steps");
+    facts.erase("training.epochs");
+    return facts;
+  };
+  return without_end(before) != without_end(now);
+}
+
 bool never_began(const RunSummary& summary, std::uint64_t first) {
   return summary.failure && summary.failure->error.code == ErrorCode::invalid_input && summary.totals.steps == first;
 }
@@ -224,10 +236,18 @@ class Recording {
     auto identity = RunIdentity::read(directory.identity());
     if (!identity) return fail(std::move(identity.error()));
     identity_ = *std::move(identity);
-    if (auto same = identity_.agrees_with(data_identity(plan_, *ports_.tokenizer), allowed); !same) return same;
+    auto known = data_identity(plan_, *ports_.tokenizer);
+    if (is_replay() || identity_.facts.contains(kReplayed)) known[kReplayed] = is_replay() ? replayed() : "nothing";
+    if (auto same = identity_.agrees_with(known, allowed); !same) return same;
     CheckpointStore checkpoints(directory.checkpoints(), {});
-    auto entries = count_entries(directory.ledger());
+    auto whole = has_whole_ledger(directory);
+    if (!whole) return fail(std::move(whole.error()));
+    has_ledger_ = *whole;
+    auto entries = has_ledger_ ? count_entries(directory.ledger()) : Result<std::uint64_t>(0);
     if (!entries) return fail(std::move(entries.error()));
+    if (*entries > 0 && identity_.facts.empty()) {
+      return fail(ErrorCode::invalid_input, directory.identity().string() + " is not there, or says nothing: with which machine, libraries and data the run began is not known; put it back");
+    }
     place_ = checkpoints.newest(*entries, [&](const Error& error) { notice(error.message); });
     if (place_ && place_->facts.step > plan_.total_steps) {
       return fail(ErrorCode::invalid_input, fmt::format("the run would end after {} batches, and its checkpoint {} is behind {} already", plan_.total_steps,
@@ -236,12 +256,15 @@ class Recording {
     return {};
   }
 
+  /// The recipe was changed on purpose in what batches depend on.
+  void expect_other_results() { is_other_ = true; }
+
   /// Cuts everything back to that place.
   Result<void> go_on(const RunDirectory& directory) {
     const std::uint64_t cursor = place_ ? place_->facts.step : 0;
     fault_point("resume.before_cut");
-    std::error_code ignored;
-    if (!std::filesystem::exists(directory.metrics(), ignored)) {  // killed before the ledger was whole: it holds nothing
+    if (!has_ledger_) {  // killed before the ledger was whole
+      std::error_code ignored;
       for (const char* name : {"run.sqlite", "run.sqlite-wal", "run.sqlite-shm", "run.sqlite-journal"}) std::filesystem::remove(directory.path() / name, ignored);
       if (auto begun = begin_ledger(directory); !begun) return begun;
     } else {
@@ -259,8 +282,9 @@ class Recording {
     auto evaluations = cut_evaluations(directory.evaluations(), cursor);
     if (!evaluations) return fail(std::move(evaluations.error()));
     fault_point("resume.after_cut");
-    notice(place_ ? fmt::format("goes on at batch {} of {}; {} batches that the ledger has behind it are computed again and compared", cursor, plan_.total_steps, ports_.ledger->expectations())
-                  : fmt::format("begins again: there is no checkpoint; {} batches that the ledger has are computed again and compared", ports_.ledger->expectations()));
+    const auto again = fmt::format("{} batches that the ledger has {}are computed {}", ports_.ledger->expectations(), place_ ? "behind it " : "",
+                                   is_other_ ? "anew, and not compared: what was changed may have changed them" : "again and compared");
+    notice(place_ ? fmt::format("goes on at batch {} of {}; {}", cursor, plan_.total_steps, again) : "begins again: there is no checkpoint; " + again);
     if (!place_) return truncate(directory.evaluations());  // the student is measured before its first batch once more
     auto totals = recorded_totals(*ports_.ledger);
     if (!totals) return fail(std::move(totals.error()));
@@ -284,7 +308,14 @@ class Recording {
     distillation.checkpoints.emplace(directory.checkpoints(), CheckpointRetention{recipe_.checkpoint.keep_last, recipe_.checkpoint.keep_every});
     distillation.resume = resume_;
     distillation.check_identity = [&](const IdentityFacts& facts) -> Result<void> {
-      if (auto same = identity_.take_over(facts, allowed_); !same) return same;
+      auto now = facts;
+      if (is_replay()) now[kReplayed] = replayed();
+      const bool is_other_machine = !identity_.facts.empty() && may_change_results(identity_.facts, now);
+      if (auto same = identity_.take_over(now, allowed_); !same) return same;
+      if (is_other_machine && !is_other_) notice("the batches that the ledger has behind it are not compared after all: what was changed may have changed them");
+      if (is_other_ || is_other_machine) {  // first, and durably: the change is no change any more when it is written down
+        if (auto dropped = ports_.ledger->drop_expectations().and_then([&] { return ports_.ledger->sync(); }); !dropped) return dropped;
+      }
       if (auto written = identity_.write(directory.identity()); !written) return written;
       return directory.write_recipe(with_fingerprints(recipe_.resolved, plan_));  // of a run that goes on: with what was allowed to change
     };
@@ -318,14 +349,25 @@ class Recording {
     auto ledger = Ledger::create(directory.ledger(), {.recipe_directory = std::filesystem::absolute(recipe_.directory)});
     if (!ledger) return fail(std::move(ledger.error()));
     ports_.ledger = *std::move(ledger);
+    if (auto synced = ports_.ledger->sync(); !synced) return synced;
     return truncate(directory.metrics());  // says that the ledger is whole
   }
 
   static Result<void> truncate(const std::filesystem::path& file) { return OutputFile::open(file, OutputFile::Mode::truncate).and_then([](OutputFile opened) { return opened.close(); }); }
 
-  static Result<std::uint64_t> count_entries(const std::filesystem::path& file) {
+  /// metrics.jsonl says so; where somebody has taken that away, the ledger itself does. One without a batch may as well be made anew.
+  static Result<bool> has_whole_ledger(const RunDirectory& directory) {
     std::error_code ignored;
-    if (!std::filesystem::exists(file.parent_path() / "metrics.jsonl", ignored)) return 0;
+    if (std::filesystem::exists(directory.metrics(), ignored)) return true;
+    if (!std::filesystem::exists(directory.ledger(), ignored)) return false;
+    auto reader = LedgerReader::open(directory.ledger());
+    const auto first = reader ? reader->next() : fail(reader.error());
+    if (first) return first->has_value();
+    if (CheckpointStore(directory.checkpoints(), {}).steps().empty()) return false;  // killed while it was made
+    return fail(first.error());
+  }
+
+  static Result<std::uint64_t> count_entries(const std::filesystem::path& file) {
     auto reader = LedgerReader::open(file);
     if (!reader) return fail(std::move(reader.error()));
     for (std::uint64_t count = 0;; ++count) {
@@ -339,6 +381,10 @@ class Recording {
     if (options_.on_notice) options_.on_notice(text);
   }
 
+  static constexpr const char* kReplayed = "replayed";  // the fact in identity.json
+  [[nodiscard]] bool is_replay() const { return !options_.replayed.empty(); }
+  [[nodiscard]] std::string replayed() const { return std::filesystem::absolute(options_.replayed).lexically_normal().string(); }
+
   const Recipe& recipe_;
   const RecordedRunOptions& options_;
   const std::shared_ptr<Clock> clock_;
@@ -346,6 +392,7 @@ class Recording {
   RunPlan plan_;
   RunIdentity identity_;
   std::span<const std::string> allowed_;
+  bool has_ledger_ = false, is_other_ = false;
   std::optional<SavedCheckpoint> place_;
   std::optional<ResumePoint> resume_;
   std::optional<EvaluationResult> eval_before_;
@@ -396,6 +443,7 @@ Result<RunSummary> resume_run(RunDirectory directory, const Recipe& recipe, std:
   Recording recording(recipe, options);
   if (auto prepared = recording.prepare(); !prepared) return fail(std::move(prepared.error()));
   if (auto found = recording.find_place(directory, allowed_changes); !found) return fail(std::move(found.error()));
+  if (may_change_results(recorded->identity_keys(), recipe.identity_keys())) recording.expect_other_results();
   recording.identity().reasons.insert(recording.identity().reasons.end(), reasons->begin(), reasons->end());
   if (auto cut = recording.go_on(directory); !cut) return fail(std::move(cut.error()));
   return recording.run(directory);

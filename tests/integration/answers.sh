@@ -29,13 +29,18 @@ expect_equal "tokens that the teacher computed" 0 "$(json_value replayed/summary
 expect_identical plain replayed
 expect_exit 0 "$pipestill" run recipe.json --replay first --out replayed-too --no-progress --set teacher.teacher_store=kept/answers.sqlite --depth 1
 expect_identical plain replayed-too
+status=0
+(PIPESTILL_FAULT=ledger.after_commit:5 "$pipestill" run recipe.json --replay first --out replay-killed --no-progress --set teacher.teacher_store=kept/answers.sqlite >/dev/null 2>&1) 2>/dev/null || status=$?
+expect_equal "exit status of the replay that is killed" 137 "$status"
+expect_exit 2 "$pipestill" run --resume --out replay-killed --no-progress
+expect_sentence "replayed was" "/first, and is nothing now" "--allow-changed replayed"
+expect_exit 0 "$pipestill" run --resume --out replay-killed --no-progress --replay first
+expect_identical first replay-killed
 expect_exit 2 "$pipestill" run recipe.json --replay first --out other --no-progress --set teacher.teacher_store=kept/answers.sqlite --seed 77
 expect_sentence "have none to this request"
 expect_no_file other
 expect_exit 2 "$pipestill" run --replay plain --out other --no-progress
 expect_sentence "cannot be replayed without its answers"
-expect_exit 2 "$pipestill" run recipe.json --replay first --resume --out first
-expect_sentence "--replay begins a new run"
 checked "a run is replayed from its answers alone"
 
 # two at once
@@ -64,6 +69,10 @@ done
 checked "a disk that is full ends the run, whatever on_error says, and it goes on"
 
 # commands
+status=0
+"$pipestill" store export kept/answers.sqlite >/dev/full 2>export.log || status=$?
+expect_equal "exit status of an export to a full disk" 3 "$status"
+expect_text export.log "could not all be written to standard output"
 expect_exit 0 "$pipestill" store export kept/answers.sqlite
 expect_equal "exported lines" "$answers" "$(wc -l <"$stdout")"
 expect_json_lines <(head -n 3 "$stdout")

@@ -129,6 +129,33 @@ expect_exit 0 run --resume --out h
 expect_same h
 checked "a changed recipe, dataset or machine is refused by name, and the run can go on afterwards"
 
+# what is changed on purpose may give other batches than the ledger has behind the checkpoint
+killed purpose ledger.after_commit:11
+saved=$(newest_checkpoint purpose)
+expect_exit 0 "$pipestill" run --resume --out purpose --no-progress --set training.learning_rate=0.5 --allow-changed training.learning_rate
+expect_text "$stderr" "goes on at batch $saved of $steps; $((11 - saved)) batches that the ledger has behind it are computed anew, and not compared"
+expect_clean purpose
+checked "what changes batches on purpose is not held against those that it changes"
+
+# files that people take away, or write into
+killed gone ledger.after_commit:11
+saved=$(newest_checkpoint gone)
+cp -r gone gone.before
+rm gone/metrics.jsonl
+echo '{"when": "during", "step": -1, "rows": 6.5}' >>gone/evaluations.jsonl
+expect_exit 0 run --resume --out gone
+expect_text "$stderr" "goes on at batch $saved of $steps"
+expect_same gone
+rm -r gone
+mv gone.before gone
+mv gone/identity.json gone.identity
+expect_exit 2 run --resume --out gone
+expect_sentence "gone/identity.json" "put it back"
+mv gone.identity gone/identity.json
+expect_exit 0 run --resume --out gone
+expect_same gone
+checked "metrics.jsonl may be taken away, identity.json may not"
+
 # the run's end, moved on purpose: further away, into what the ledger has already, and before the checkpoint
 for end in 25 10; do
   expect_exit 0 run --out "end-whole" --set training.max_steps=$end
