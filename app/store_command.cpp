@@ -49,7 +49,7 @@ json::array to_json(const std::vector<Logprob>& logprobs) {
 
 json::object to_json(const StoredAnswer& stored) {
   json::object out{{"key", to_hex(stored.key)}, {"kind", stored.kind}};
-  if (const auto sample = decode_sample(*stored.payload); stored.kind == "sample" && sample) {
+  if (const auto sample = decode_sample(*stored.payload); sample) {
     out["tokens"] = json::array(sample->tokens.begin(), sample->tokens.end());
     out["logprobs"] = to_json(sample->logprobs);
     out["stop_reason"] = sample->stop_reason == StopReason::stop ? "stop" : "length";

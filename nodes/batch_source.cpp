@@ -39,6 +39,7 @@ Result<Row> read_row(const Recipe& recipe, DatasetStore& store, const RowPlace& 
   if (!record) return fail(std::move(record.error()));
   Row row{.index = place.index,
           .dataset = place.dataset,
+          .epoch = place.epoch,
           .where = std::move(record->where),
           .teacher = recipe.teacher ? recipe.teacher_of(place.dataset).teacher_model : "",
           .renderer = recipe.rendering_of(place.dataset).renderer};
@@ -70,6 +71,7 @@ Result<std::optional<PromptBatch>> BatchSource::operator()(graph::Context& conte
       if (!is_bad_row || recipe_->dataset_at(place.dataset).on_bad_row == BadRowPolicy::fail) return fail(std::move(row.error()));
       row = Row{.index = place.index,
                 .dataset = place.dataset,
+                .epoch = place.epoch,
                 .where = "row " + std::to_string(place.index),
                 .dropped = DropReason::bad,
                 .why_bad = std::move(row.error().message)};

@@ -44,6 +44,7 @@ struct FlowParts {
   std::shared_ptr<TrainingSession> student = nullptr;
   std::uint64_t first = 0;                                                    // step
   std::vector<std::shared_ptr<const StudentVersion>> initial_students = {};  // on_policy: one for each of the first s + 1 batches
+  std::shared_ptr<const StudentSampleStore> student_samples = nullptr;  // may be null
   std::shared_ptr<StudentHistory> history = nullptr;
   std::shared_ptr<CheckpointWriter> checkpoints = nullptr;  // may be null
   std::shared_ptr<const Evaluator> evaluator = nullptr;
@@ -125,7 +126,7 @@ class FlowBuilder {
     return TeacherInference(std::move(options));
   }
   [[nodiscard]] StudentInference student(const graph::Feedback<StudentVersion>& feedback) const {
-    StudentInferenceOptions options{.student = feedback, .clock = ports_.clock};
+    StudentInferenceOptions options{.student = feedback, .clock = ports_.clock, .samples = parts_.student_samples};
     for (std::size_t i = 0; i < num_datasets(); ++i) options.datasets.push_back(asking(i));
     return StudentInference(std::move(options));
   }
@@ -286,6 +287,12 @@ class Distillation {
               std::nullopt,
               {ErrorCode::invalid_input, "method: on_policy needs the log-probability of every sampled token, which student.client \"" +
                                              recipe_.student.client + "\" does not give; off_policy would do without"}};
+        }
+        if (!snapshot_capabilities->is_repeatable() && ports_.student_samples) {
+          auto samples = ports_.student_samples();
+          if (!samples) return Failure{"init_student", std::nullopt, std::move(samples.error())};
+          parts_.student_samples = *std::move(samples);
+          if (parts_.student_samples->is_recorded_only()) snapshot_capabilities->is_seeded = snapshot_capabilities->is_deterministic = true;
         }
         if (auto missing = take_initial_students(*snapshot)) return missing;
       }

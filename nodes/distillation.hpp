@@ -21,6 +21,7 @@
 #include "ports/dataset/dataset_store.hpp"
 #include "ports/renderer/renderer.hpp"
 #include "ports/sampling/sampling_client.hpp"
+#include "ports/sampling/stored_sampling_client.hpp"
 #include "ports/telemetry/telemetry.hpp"
 #include "ports/tokenizer/tokenizer.hpp"
 #include "ports/training/training_client.hpp"
@@ -40,6 +41,8 @@ struct DistillationPorts {
   std::vector<std::shared_ptr<DatasetStore>> mixed = {};  ///< the others of a mix, as in Recipe::mixed
   std::vector<std::shared_ptr<SamplingClient>> more_teachers = {};       ///< the others of Recipe::teachers()
   std::vector<std::shared_ptr<const Renderer>> dataset_renderers = {};  ///< by dataset, for those with their own; null, or none there: `renderer`
+  /// Where a student's samples are kept before they are used; asked once, and only in on_policy of a student whose snapshots do not repeat themselves. Null: they are not kept.
+  std::function<Result<std::shared_ptr<const StudentSampleStore>>()> student_samples = nullptr;
   std::shared_ptr<Ledger> ledger = nullptr;  ///< at the run's first step, and nobody else's meanwhile; null: none is kept
 };
 

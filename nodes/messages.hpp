@@ -59,6 +59,7 @@ struct DropCounts {
 struct Row {
   std::uint64_t index = 0;    ///< in the dataset, from 0
   std::uint64_t dataset = 0;  ///< in a mix, from 0
+  std::uint64_t epoch = 0;    ///< the pass through its dataset in which it comes, from 0
   std::string where = {};   ///< for error texts, e.g. "train.jsonl:17"
   std::vector<Message> conversation = {};
   std::vector<ToolSpec> tools = {};  ///< that the conversation declares to the model

@@ -158,14 +158,13 @@ void forget_fingerprints(json::value& recipe) {
   }
 }
 
-/// Whether what was computed before may come out otherwise now: something was changed on purpose that is not the run's end.
-bool may_change_results(const IdentityFacts& before, const IdentityFacts& now) {
-  const auto without_end = [](IdentityFacts facts) {
-    facts.erase("training.max_steps");
-    facts.erase("training.epochs");
-    return facts;
-  };
-  return without_end(before) != without_end(now);
+/// Whether what was computed before may come out otherwise now: something was changed on purpose. Only where the learning rate falls towards it does the run's end
+/// matter to the batches before it.
+bool may_change_results(IdentityFacts before, IdentityFacts now, const Recipe::Training& training) {
+  if (training.lr_schedule == LearningRateSchedule::constant) {
+    for (auto* facts : {&before, &now}) facts->erase("training.max_steps"), facts->erase("training.epochs");
+  }
+  return before != now;
 }
 
 bool never_began(const RunSummary& summary, std::uint64_t first) {
@@ -195,6 +194,11 @@ class Recording {
   Result<void> replay() {
     auto identity = RunIdentity::read(options_.replayed / "identity.json");
     if (!identity) return fail(std::move(identity.error()));
+    ports_.student_samples = [this, run = identity->run]() -> Result<std::shared_ptr<const StudentSampleStore>> {
+      auto store = AnswerStore::open_read_only(options_.replayed / "answers.sqlite");
+      if (!store) return fail(ErrorCode::invalid_input, "the run cannot be replayed without its student's samples: " + store.error().message);
+      return std::make_shared<const StudentSampleStore>(*std::move(store), run, StudentSampleStore::Missing::refused);
+    };
     const auto opened = recipe_.teachers().opened;
     for (std::size_t i = 0; i < opened.size(); ++i) {
       const auto recorded = identity->facts.find(numbered_teacher(i));
@@ -209,20 +213,27 @@ class Recording {
 
   /// What a model would not say twice is kept beside the run.
   Result<void> keep_answers(const RunDirectory& directory) {
-    std::shared_ptr<AnswerStore> store;
+    if (is_replay()) return {};
     const auto opened = recipe_.teachers().opened;
-    for (std::size_t i = 0; i < opened.size() && options_.replayed.empty(); ++i) {
+    for (std::size_t i = 0; i < opened.size(); ++i) {
       auto& client = i == 0 ? ports_.teacher : ports_.more_teachers[i - 1];
-      const auto able = client->capabilities();
-      if (!opened[i].teacher_store.empty() || (able.is_seeded && able.is_deterministic)) continue;
-      if (!store) {
-        auto made = AnswerStore::open(directory.answers(), opened[i].durability);
-        if (!made) return fail(std::move(made.error()));
-        store = *std::move(made);
-      }
-      client = make_stored_sampling_client(client, store);
+      if (!opened[i].teacher_store.empty() || client->capabilities().is_repeatable()) continue;
+      const auto store = own_store(directory, opened[i].durability);
+      if (!store) return fail(store.error());
+      client = make_stored_sampling_client(client, *store);
     }
+    ports_.student_samples = [this, &directory]() -> Result<std::shared_ptr<const StudentSampleStore>> {
+      auto store = own_store(directory, recipe_.teacher->durability);
+      if (!store) return fail(std::move(store.error()));
+      return std::make_shared<const StudentSampleStore>(*std::move(store), identity_.run, StudentSampleStore::Missing::asked);
+    };
     return {};
+  }
+
+  /// The run's own, made where the first model needs it.
+  Result<std::shared_ptr<AnswerStore>> own_store(const RunDirectory& directory, Durability durability) {
+    if (own_store_) return own_store_;
+    return AnswerStore::open(directory.answers(), durability).map([&](std::shared_ptr<AnswerStore> made) { return own_store_ = std::move(made); });
   }
 
   Result<void> begin(const RunDirectory& directory) {
@@ -262,6 +273,7 @@ class Recording {
   /// Cuts everything back to that place.
   Result<void> go_on(const RunDirectory& directory) {
     const std::uint64_t cursor = place_ ? place_->facts.step : 0;
+    was_cut_ = !identity_.facts.empty();
     fault_point("resume.before_cut");
     if (!has_ledger_) {  // killed before the ledger was whole
       std::error_code ignored;
@@ -271,6 +283,10 @@ class Recording {
       auto ledger = Ledger::open(directory.ledger(), cursor);
       if (!ledger) return fail(std::move(ledger.error()));
       ports_.ledger = *std::move(ledger);
+    }
+    if (std::ranges::find(allowed_, kLedgerKey) != allowed_.end() && ports_.ledger->expectations() > 0) {
+      is_other_ = true;
+      identity_.reasons.push_back(fmt::format("resumed at batch {} without comparing the {} batches that the ledger had behind it", cursor, ports_.ledger->expectations()));
     }
     if (place_ && to_hex(ports_.ledger->digest()) != place_->facts.ledger_digest) {
       return fail(ErrorCode::invalid_input, place_->student.parent_path().string() + " and " + directory.ledger().string() + " are not of one run: their digests at step " +
@@ -310,9 +326,10 @@ class Recording {
     distillation.check_identity = [&](const IdentityFacts& facts) -> Result<void> {
       auto now = facts;
       if (is_replay()) now[kReplayed] = replayed();
-      const bool is_other_machine = !identity_.facts.empty() && may_change_results(identity_.facts, now);
+      const bool is_other_machine = !identity_.facts.empty() && may_change_results(identity_.facts, now, recipe_.training);
       if (auto same = identity_.take_over(now, allowed_); !same) return same;
       if (is_other_machine && !is_other_) notice("the batches that the ledger has behind it are not compared after all: what was changed may have changed them");
+      if (identity_.run.empty() || is_other_ || is_other_machine) identity_.run = RunIdentity::fresh_name();
       if (is_other_ || is_other_machine) {  // first, and durably: the change is no change any more when it is written down
         if (auto dropped = ports_.ledger->drop_expectations().and_then([&] { return ports_.ledger->sync(); }); !dropped) return dropped;
       }
@@ -326,12 +343,13 @@ class Recording {
     auto summary = distil(recipe_, ports_, distillation);
     if (never_began(summary, resume_ ? resume_->checkpoint.facts.step : 0)) return fail(std::move(summary.failure->error));
     if (eval_before_) summary.eval_before = eval_before_;
-    summary.nondeterminism.insert(summary.nondeterminism.end(), identity_.reasons.begin(), identity_.reasons.end());
     const auto settle = [&summary](Result<void> done) {
       if (done || summary.failure) return;
       summary.status = RunSummary::Status::failed;
       summary.failure = RunSummary::Failure{"run_directory", std::nullopt, std::move(done.error())};
     };
+    if (was_cut_ && !summary.nondeterminism.empty()) settle(add_reason(directory, "resumed: an answer that was under way when the run was cut was asked for again, and may have been another"));
+    summary.nondeterminism.insert(summary.nondeterminism.end(), identity_.reasons.begin(), identity_.reasons.end());
     if (summary.status == RunSummary::Status::finished) settle(ports_.ledger->drop_expectations());  // there are some only where the run's end was moved
     settle((*files)->close());
     settle(ports_.ledger->close());
@@ -381,6 +399,13 @@ class Recording {
     if (options_.on_notice) options_.on_notice(text);
   }
 
+  Result<void> add_reason(const RunDirectory& directory, const std::string& reason) {
+    if (std::ranges::find(identity_.reasons, reason) != identity_.reasons.end()) return {};
+    identity_.reasons.push_back(reason);
+    return identity_.write(directory.identity());
+  }
+
+  static constexpr const char* kLedgerKey = "ledger";    // of --allow-changed
   static constexpr const char* kReplayed = "replayed";  // the fact in identity.json
   [[nodiscard]] bool is_replay() const { return !options_.replayed.empty(); }
   [[nodiscard]] std::string replayed() const { return std::filesystem::absolute(options_.replayed).lexically_normal().string(); }
@@ -392,7 +417,10 @@ class Recording {
   RunPlan plan_;
   RunIdentity identity_;
   std::span<const std::string> allowed_;
-  bool has_ledger_ = false, is_other_ = false;
+  std::shared_ptr<AnswerStore> own_store_;
+  bool has_ledger_ = false;
+  bool is_other_ = false;  // the recipe's batches are
+  bool was_cut_ = false;   // another process has begun the run
   std::optional<SavedCheckpoint> place_;
   std::optional<ResumePoint> resume_;
   std::optional<EvaluationResult> eval_before_;
@@ -443,7 +471,7 @@ Result<RunSummary> resume_run(RunDirectory directory, const Recipe& recipe, std:
   Recording recording(recipe, options);
   if (auto prepared = recording.prepare(); !prepared) return fail(std::move(prepared.error()));
   if (auto found = recording.find_place(directory, allowed_changes); !found) return fail(std::move(found.error()));
-  if (may_change_results(recorded->identity_keys(), recipe.identity_keys())) recording.expect_other_results();
+  if (may_change_results(recorded->identity_keys(), recipe.identity_keys(), recipe.training)) recording.expect_other_results();
   recording.identity().reasons.insert(recording.identity().reasons.end(), reasons->begin(), reasons->end());
   if (auto cut = recording.go_on(directory); !cut) return fail(std::move(cut.error()));
   return recording.run(directory);

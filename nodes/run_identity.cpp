@@ -1,8 +1,11 @@
 #include "nodes/run_identity.hpp"
 
+#include <spdlog/fmt/fmt.h>
+
 #include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
+#include <random>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -43,6 +46,13 @@ Result<std::vector<std::string>> allowed_differences(const IdentityFacts& before
   return reasons;
 }
 
+std::string RunIdentity::fresh_name() {
+  std::random_device random;
+  std::string name;
+  for (int i = 0; i < 4; ++i) name += fmt::format("{:08x}", random());
+  return name;
+}
+
 Result<RunIdentity> RunIdentity::read(const std::filesystem::path& file) {
   RunIdentity identity;
   std::error_code ignored;
@@ -52,11 +62,13 @@ Result<RunIdentity> RunIdentity::read(const std::filesystem::path& file) {
   const auto parsed = parse_strict_json(*text, file.string());
   if (!parsed) return fail(parsed.error());
   const auto* object = parsed->if_object();
+  const auto* run = object ? object->if_contains("run") : nullptr;
   const auto* facts = object ? object->if_contains("identity") : nullptr;
   const auto* reasons = object ? object->if_contains("reasons") : nullptr;
-  if (!facts || !facts->is_object() || !reasons || !reasons->is_array()) {
-    return fail(ErrorCode::invalid_input, file.string() + " must be an object with identity (an object of texts) and reasons (a list of texts)");
+  if (!run || !run->is_string() || !facts || !facts->is_object() || !reasons || !reasons->is_array()) {
+    return fail(ErrorCode::invalid_input, file.string() + " must be an object with run (a text), identity (an object of texts) and reasons (a list of texts)");
   }
+  identity.run = run->get_string();
   for (const auto& [name, value] : facts->get_object()) {
     if (!value.is_string()) return fail(ErrorCode::invalid_input, file.string() + ": " + printable(name) + " must be a text");
     identity.facts.emplace(name, value.get_string());
@@ -71,7 +83,7 @@ Result<RunIdentity> RunIdentity::read(const std::filesystem::path& file) {
 Result<void> RunIdentity::write(const std::filesystem::path& file) const {
   json::object listed;
   for (const auto& [name, value] : facts) listed[name] = value;
-  const json::object whole{{"identity", std::move(listed)}, {"reasons", json::array(reasons.begin(), reasons.end())}};
+  const json::object whole{{"run", run}, {"identity", std::move(listed)}, {"reasons", json::array(reasons.begin(), reasons.end())}};
   return write_file_atomically(file, to_pretty_json(whole) + "\n");
 }
 

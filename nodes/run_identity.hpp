@@ -15,6 +15,9 @@ using IdentityFacts = std::map<std::string, std::string>;
 struct RunIdentity {
   IdentityFacts facts = {};
   std::vector<std::string> reasons = {};  ///< in sentences: what was changed on purpose while the run was resumed, so that its bytes may be others
+  std::string run = {};  ///< a random name of its own: of no other run, and another one since it goes on under other conditions; empty: it has not begun
+
+  [[nodiscard]] static std::string fresh_name();
 
   /// A file that is no such is ErrorCode::invalid_input; none is empty facts.
   [[nodiscard]] static Result<RunIdentity> read(const std::filesystem::path& file);

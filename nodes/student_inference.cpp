@@ -25,22 +25,30 @@ void StudentInference::operator()(PromptBatch prompts, graph::Context& context, 
   if (asked == 0) return later(std::move(batch));
 
   const auto student = options_->student.of(context);
+  const auto samples = options_->samples;  // a copy, as with what follows: with the last answer this stage may be gone
   const auto n = batch.rows.size();
   const auto stop = context.stop;  // a copy: with the last answer the batch, and its context, go on
-  std::vector<std::optional<SampleRequest>> requests(n);
+  struct Draw {
+    StudentDraw of;
+    SampleRequest request;
+  };
+  std::vector<std::optional<Draw>> draws(n);
   for (std::size_t i = 0; i < n; ++i) {
     const auto& sampled = batch.rows[i];
-    if (!sampled.row.dropped) requests[i] = options_->datasets[sampled.row.dataset].request(sampled);
+    const auto& row = sampled.row;
+    if (row.dropped) continue;
+    draws[i] = Draw{{.dataset = row.dataset, .epoch = row.epoch, .row = row.index, .sample = 0, .version = context.lease.version.value}, options_->datasets[row.dataset].request(sampled)};
   }
   const auto gather = std::make_shared<RowGather>(
       std::move(batch), asked, [](SampledBatch&) {}, std::move(done));
   for (std::size_t i = 0; i < n; ++i) {
-    if (!requests[i]) continue;
-    student->sampler->sample(
-        *std::move(requests[i]), stop, Completion<SampledSequence>([options = options_, gather, i](Result<SampledSequence> answer) {
-          auto& row = gather->row(i);
-          gather->answered(i, guarded("the renderer", [&] { return take_answer(row, std::move(answer), options->datasets[row.row.dataset], true); }));
-        }));
+    if (!draws[i]) continue;
+    Completion<SampledSequence> answered([options = options_, gather, i](Result<SampledSequence> answer) {
+      auto& row = gather->row(i);
+      gather->answered(i, guarded("the renderer", [&] { return take_answer(row, std::move(answer), options->datasets[row.row.dataset], true); }));
+    });
+    if (samples) samples->sample(draws[i]->of, student->sampler, std::move(draws[i]->request), stop, std::move(answered));
+    else student->sampler->sample(std::move(draws[i]->request), stop, std::move(answered));
   }
 }
 

@@ -9,6 +9,7 @@
 #include "graph/message.hpp"
 #include "nodes/messages.hpp"
 #include "nodes/row_policies.hpp"
+#include "ports/sampling/stored_sampling_client.hpp"
 
 namespace pipestill {
 
@@ -16,6 +17,7 @@ struct StudentInferenceOptions {
   graph::Feedback<StudentVersion> student;
   std::vector<Asking> datasets = {};  ///< by Row::dataset
   std::shared_ptr<Clock> clock;
+  std::shared_ptr<const StudentSampleStore> samples = nullptr;  ///< of a student that does not repeat itself; null: nothing is kept
 };
 
 /// An asynchronous stage that reads the student (graph/stage.hpp): samples a batch with the version that it holds, one request a row.

@@ -325,7 +325,7 @@ struct Ledger::Writing {
     if (const auto difference = first_difference(stands.entry, entry)) {
       return fail(ErrorCode::backend_failed, "step " + std::to_string(entry.step) + " was computed before with another result: " + file.database.path().string() + " says " +
                                                  difference->field + " " + difference->a + ", and now it is " + difference->b +
-                                                 "; the data, a model, a library or the machine has changed since, or a model does not repeat itself");
+                                                 "; the data, a model, a library or the machine has changed since, an answer was lost, or a model does not repeat itself; --allow-changed ledger goes on without comparing");
     }
     if (stands.digest != behind) return file.damaged("step " + std::to_string(entry.step) + ": its digest is not that of its columns");
     auto both = observed;

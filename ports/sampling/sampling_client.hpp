@@ -24,6 +24,9 @@ struct SamplingCapabilities {
   bool has_prompt_logprobs = false; ///< compute_logprobs works
   int max_top_k = 0;                ///< entries a position that compute_logprobs gives; 0: own tokens only
   bool can_stream = false;          ///< sample_stream hands tokens over as they are sampled; without, all at the end
+
+  /// The same request gets the same answer, whenever it is asked.
+  [[nodiscard]] bool is_repeatable() const { return is_seeded && is_deterministic; }
 };
 
 struct SampleRequest {

@@ -17,6 +17,7 @@ Result<std::shared_ptr<SamplingClient>> make_simulated_sampling(const boost::jso
   options.vocab_size = reader.integer32("vocab_size", options.vocab_size);
   options.error_rate = reader.number("error_rate", options.error_rate);
   options.places = reader.integer32("places", options.places);
+  options.repeatable = reader.boolean("repeatable", options.repeatable);
   return reader.status().and_then([&] { return options.validate(); }).map([&]() -> std::shared_ptr<SamplingClient> {
     return std::make_shared<SimulatedSamplingClient>(std::move(options), std::move(clock));
   });

@@ -31,6 +31,10 @@ Description SimulatedSamplingClient::describe() {
                   .help = "requests in service at a time; 0: no bound",
                   .minimum = 0,
                   .maximum = 1 << 20});
+  keys.push_back({.name = "repeatable",
+                  .type = KeyInfo::Type::boolean,
+                  .default_value = "true",
+                  .help = "false: the same request gets another answer each time, as a server's may"});
   return description;
 }
 

@@ -12,7 +12,7 @@
 namespace pipestill {
 namespace {
 
-constexpr const char *kSampleKind = "sample", *kScoreKind = "score";
+constexpr const char *kSampleKind = "sample", *kScoreKind = "score", *kStudentSampleKind = "student_sample";
 
 void add_tokens(Sha256& hash, const std::vector<Token>& tokens) {
   hash.number(tokens.size());
@@ -27,6 +27,16 @@ void add_stop(Sha256& hash, const Stop& stop) {
   } else if (const auto* tokens = std::get_if<std::vector<Token>>(&stop)) {
     add_tokens(hash, *tokens);
   }
+}
+
+void add_request(Sha256& hash, const SampleRequest& request) {
+  const auto& params = request.params;
+  add_tokens(hash, request.prompt.to_ints());
+  hash.number(static_cast<std::uint64_t>(params.max_tokens)).number(std::bit_cast<std::uint64_t>(params.temperature));
+  hash.number(static_cast<std::uint64_t>(params.top_k)).number(std::bit_cast<std::uint64_t>(params.top_p));
+  add_stop(hash, params.stop);
+  hash.number(params.temperature == 0 ? 0 : 1);
+  if (params.temperature != 0) hash.number(params.seed);
 }
 
 /// One kind of request: how it is asked, and how its answer is kept.
@@ -49,78 +59,85 @@ struct Scoring {
   }
 };
 
+struct StudentSampling : Sampling {
+  static constexpr const char* kKind = kStudentSampleKind;
+};
+
+/// Who answers: the store, and the model behind it; null: recorded answers alone. Whoever is asked lives until the answer is there.
+struct Source {
+  std::shared_ptr<AnswerStore> store;
+  std::shared_ptr<SamplingSession> model;
+};
+
+template <class Kind>
+void keep(const Source& source, const Sha256Digest& key, Result<typename Kind::Answer> asked, const Completion<typename Kind::Answer>& done) {
+  if (!asked) return done(fail(std::move(asked.error())));
+  source.store->commit(key, Kind::kKind, encode_answer(*asked), [done, key, attempts = asked->attempts](Result<std::string> kept) {
+    if (kept && traces_points()) trace_fact("committed " + to_hex(key));
+    if (!kept) return done(fail(std::move(kept.error())));
+    auto answer = Kind::decode(*kept);
+    if (answer) answer->attempts = attempts;  // paid for, also where another process was first
+    done(std::move(answer));
+  });
+}
+
+template <class Kind>
+void answer(const Source& source, const Sha256Digest& key, typename Kind::Request request, std::stop_token stop, Completion<typename Kind::Answer> done) {
+  using Answer = typename Kind::Answer;
+  source.store->find(key, Kind::kKind, [source, key, request = std::move(request), stop = std::move(stop), done = std::move(done)](Result<std::optional<std::string>> found) mutable {
+    if (!found) return done(fail(std::move(found.error())));
+    if (*found) {
+      // A payload that its checksum covers and that cannot be read was written by another version: it is asked again, and stays.
+      if (auto answer = Kind::decode(**found)) {
+        answer->attempts = 0;
+        return done(*std::move(answer));
+      }
+    }
+    if (stop.stop_requested()) return done(fail(ErrorCode::cancelled, "the request was stopped"));
+    if (!source.model) return done(fail(ErrorCode::invalid_input, "the recorded answers in " + source.store->path().string() + " have none to this request: the run that is replayed was another"));
+    if (traces_points()) trace_fact("asked " + to_hex(key));
+    Kind::ask(*source.model, std::move(request), std::move(stop), Completion<Answer>([source, key, done](Result<Answer> asked) { keep<Kind>(source, key, std::move(asked), done); }));
+  });
+}
+
 class StoredSession final : public SamplingSession {
  public:
-  /// `inner` null: recorded answers alone.
-  StoredSession(std::unique_ptr<SamplingSession> inner, std::shared_ptr<AnswerStore> store, std::string identity, SamplingCapabilities capabilities)
-      : shared_(std::make_shared<Shared>(Shared{std::move(inner), std::move(store), std::move(identity)})), capabilities_(capabilities) {
+  StoredSession(Source source, std::string identity, SamplingCapabilities capabilities) : source_(std::move(source)), identity_(std::move(identity)), capabilities_(capabilities) {
     capabilities_.can_stream = false;
   }
 
-  void sample(SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) override { answer<Sampling>(std::move(request), std::move(stop), std::move(done)); }
-  void compute_logprobs(ScoreRequest request, std::stop_token stop, Completion<Score> done) override { answer<Scoring>(std::move(request), std::move(stop), std::move(done)); }
+  void sample(SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) override {
+    const auto key = answer_key(identity_, request);
+    answer<Sampling>(source_, key, std::move(request), std::move(stop), counted(std::move(done)));
+  }
+  void compute_logprobs(ScoreRequest request, std::stop_token stop, Completion<Score> done) override {
+    const auto key = answer_key(identity_, request);
+    answer<Scoring>(source_, key, std::move(request), std::move(stop), counted(std::move(done)));
+  }
 
   [[nodiscard]] const SamplingCapabilities& capabilities() const override { return capabilities_; }
-  [[nodiscard]] std::map<std::string, std::string> identity() const override {
-    return shared_->inner ? shared_->inner->identity() : std::map<std::string, std::string>();
-  }
-  [[nodiscard]] ModelUsage usage() const override { return shared_->inner ? shared_->inner->usage() : ModelUsage{}; }
+  [[nodiscard]] std::map<std::string, std::string> identity() const override { return source_.model ? source_.model->identity() : std::map<std::string, std::string>(); }
+  [[nodiscard]] ModelUsage usage() const override { return source_.model ? source_.model->usage() : ModelUsage{}; }
   [[nodiscard]] Result<void> close() override {
-    if (const int outstanding = shared_->outstanding.load(); outstanding > 0) {
+    if (const int outstanding = outstanding_->load(); outstanding > 0) {
       return fail(ErrorCode::internal, "a session with an answer store was closed with " + std::to_string(outstanding) + " requests outstanding");
     }
-    return shared_->inner ? shared_->inner->close() : Result<void>();
+    return source_.model ? source_.model->close() : Result<void>();
   }
 
  private:
-  struct Shared {
-    std::unique_ptr<SamplingSession> inner;
-    std::shared_ptr<AnswerStore> store;
-    std::string identity;
-    std::atomic<int> outstanding{0};
-
-    Shared(std::unique_ptr<SamplingSession> i, std::shared_ptr<AnswerStore> s, std::string id) : inner(std::move(i)), store(std::move(s)), identity(std::move(id)) {}
-    Shared(Shared&& other) noexcept : inner(std::move(other.inner)), store(std::move(other.store)), identity(std::move(other.identity)) {}
-  };
-
-  template <class Kind>
-  void answer(typename Kind::Request request, std::stop_token stop, Completion<typename Kind::Answer> done) {
-    using Answer = typename Kind::Answer;
-    shared_->outstanding.fetch_add(1);
-    const Completion<Answer> ended([shared = shared_, done = std::move(done)](Result<Answer> result) {
-      shared->outstanding.fetch_sub(1);
+  template <class Answer>
+  Completion<Answer> counted(Completion<Answer> done) {
+    outstanding_->fetch_add(1);
+    return Completion<Answer>([outstanding = outstanding_, done = std::move(done)](Result<Answer> result) {
+      outstanding->fetch_sub(1);
       done(std::move(result));
     });
-    const auto key = answer_key(shared_->identity, request);
-    shared_->store->find(key, Kind::kKind, [shared = shared_, key, request = std::move(request), stop = std::move(stop), ended](Result<std::optional<std::string>> found) mutable {
-      if (!found) return ended(fail(std::move(found.error())));
-      if (*found) {
-        // A payload that its checksum covers and that cannot be read was written by another version: it is asked again, and stays.
-        if (auto answer = Kind::decode(**found)) {
-          answer->attempts = 0;
-          return ended(*std::move(answer));
-        }
-      }
-      if (stop.stop_requested()) return ended(fail(ErrorCode::cancelled, "the request was stopped"));
-      if (!shared->inner) return ended(fail(ErrorCode::invalid_input, "the recorded answers in " + shared->store->path().string() + " have none to this request: the run that is replayed was another"));
-      if (traces_points()) trace_fact("asked " + to_hex(key));
-      Kind::ask(*shared->inner, std::move(request), std::move(stop), Completion<Answer>([shared, key, ended](Result<Answer> asked) { keep<Kind>(shared, key, std::move(asked), ended); }));
-    });
   }
 
-  template <class Kind>
-  static void keep(const std::shared_ptr<Shared>& shared, const Sha256Digest& key, Result<typename Kind::Answer> asked, const Completion<typename Kind::Answer>& ended) {
-    if (!asked) return ended(fail(std::move(asked.error())));
-    shared->store->commit(key, Kind::kKind, encode_answer(*asked), [ended, key, attempts = asked->attempts](Result<std::string> kept) {
-      if (kept && traces_points()) trace_fact("committed " + to_hex(key));
-      if (!kept) return ended(fail(std::move(kept.error())));
-      auto answer = Kind::decode(*kept);
-      if (answer) answer->attempts = attempts;  // paid for, also where another process was first
-      ended(std::move(answer));
-    });
-  }
-
-  const std::shared_ptr<Shared> shared_;  // outstanding requests keep it
+  const Source source_;
+  const std::string identity_;
+  const std::shared_ptr<std::atomic<int>> outstanding_ = std::make_shared<std::atomic<int>>(0);  // requests outlive the session
   SamplingCapabilities capabilities_;
 };
 
@@ -136,7 +153,7 @@ class StoredClient final : public SamplingClient {
                             if (!identity) return done(fail(identity.error()));
                             if (!*opened) return done(nullptr);
                             const auto capabilities = (*opened)->capabilities();
-                            done(std::make_unique<StoredSession>(*std::move(opened), store, *identity, capabilities));
+                            done(std::make_unique<StoredSession>(Source{store, *std::move(opened)}, *identity, capabilities));
                           }));
   }
   [[nodiscard]] Result<void> check(const ModelRef& model) const override { return inner_->check(model); }
@@ -162,7 +179,7 @@ class ReplayingClient final : public SamplingClient {
   }
 
   void start_session(ModelRef, std::stop_token, Completion<std::unique_ptr<SamplingSession>> done) override {
-    store_->post([store = store_, identity = identity_, capabilities = capabilities_, done = std::move(done)] { done(std::make_unique<StoredSession>(nullptr, store, identity, capabilities)); });
+    store_->post([store = store_, identity = identity_, capabilities = capabilities_, done = std::move(done)] { done(std::make_unique<StoredSession>(Source{store, nullptr}, identity, capabilities)); });
   }
   [[nodiscard]] Result<std::string> model_identity(const ModelRef&) const override { return identity_; }
   [[nodiscard]] SamplingCapabilities capabilities() const override { return capabilities_; }
@@ -176,15 +193,9 @@ class ReplayingClient final : public SamplingClient {
 }  // namespace
 
 Sha256Digest answer_key(const std::string& model_identity, const SampleRequest& request) {
-  const auto& params = request.params;
   Sha256 hash;
   hash.field("pipestill answer 1").field(kSampleKind).field(model_identity);
-  add_tokens(hash, request.prompt.to_ints());
-  hash.number(static_cast<std::uint64_t>(params.max_tokens)).number(std::bit_cast<std::uint64_t>(params.temperature));
-  hash.number(static_cast<std::uint64_t>(params.top_k)).number(std::bit_cast<std::uint64_t>(params.top_p));
-  add_stop(hash, params.stop);
-  hash.number(params.temperature == 0 ? 0 : 1);
-  if (params.temperature != 0) hash.number(params.seed);
+  add_request(hash, request);
   return hash.finish();
 }
 
@@ -193,6 +204,19 @@ Sha256Digest answer_key(const std::string& model_identity, const ScoreRequest& r
   hash.field("pipestill answer 1").field(kScoreKind).field(model_identity);
   add_tokens(hash, request.tokens);
   return hash.number(static_cast<std::uint64_t>(request.top_k)).finish();
+}
+
+Sha256Digest answer_key(const std::string& run, const StudentDraw& draw, const SampleRequest& request) {
+  Sha256 hash;
+  hash.field("pipestill answer 1").field(kStudentSampleKind).field(run);
+  hash.number(draw.dataset).number(draw.epoch).number(draw.row).number(draw.sample).number(draw.version);
+  add_request(hash, request);
+  return hash.finish();
+}
+
+void StudentSampleStore::sample(const StudentDraw& draw, std::shared_ptr<SamplingSession> student, SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) const {
+  const auto key = answer_key(run_, draw, request);
+  answer<StudentSampling>({store_, is_recorded_only() ? nullptr : std::move(student)}, key, std::move(request), std::move(stop), std::move(done));
 }
 
 std::shared_ptr<SamplingClient> make_stored_sampling_client(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store) {

@@ -1,6 +1,10 @@
 #pragma once
 // A durable cache in front of any sampling client: what was answered once is not asked again.
+#include <cstdint>
 #include <memory>
+#include <stop_token>
+#include <string>
+#include <utility>
 
 #include "ports/checkpoint/answer_store.hpp"
 #include "ports/sampling/sampling_client.hpp"
@@ -11,6 +15,16 @@ namespace pipestill {
 /// temperature 0, the seed; of compute_logprobs() the tokens and top_k. Integers and floats count by their bits, lists with their length.
 [[nodiscard]] Sha256Digest answer_key(const std::string& model_identity, const SampleRequest& request);
 [[nodiscard]] Sha256Digest answer_key(const std::string& model_identity, const ScoreRequest& request);
+
+/// Which of a run's draws from its student a sample is; all count from 0.
+struct StudentDraw {
+  std::uint64_t dataset = 0, epoch = 0, row = 0;  ///< the row, and the pass through its dataset in which it comes
+  std::uint64_t sample = 0;                       ///< of that row in that pass
+  std::uint64_t version = 0;                      ///< of the student: the batches that it has met
+  bool operator==(const StudentDraw&) const = default;
+};
+/// Of a sample that belongs to one draw of one run alone: SHA-256 over the run's name, the draw, and what the other key for sample() takes of a request.
+[[nodiscard]] Sha256Digest answer_key(const std::string& run, const StudentDraw& draw, const SampleRequest& request);
 
 /// An answer that is in the store is the answer: no request is made. Any other is asked of `inner`, committed, and read back before anybody sees it: the first
 /// committed answer wins, among processes too. So a run repeats whatever its store has, even of a model that would answer otherwise. Failed requests are not
@@ -23,5 +37,22 @@ namespace pipestill {
 /// answer for is ErrorCode::invalid_input.
 [[nodiscard]] std::shared_ptr<SamplingClient> make_replaying_sampling_client(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store,
                                                                              std::string model_identity);
+
+/// What a student said that would not say it again, of one run. Thread-safe; requests under way keep what they need.
+class StudentSampleStore {
+ public:
+  enum class Missing { asked, refused };  ///< what becomes of a draw that the store does not have
+  StudentSampleStore(std::shared_ptr<AnswerStore> store, std::string run, Missing missing) : store_(std::move(store)), run_(std::move(run)), missing_(missing) {}
+
+  /// student->sample(), but that the answer is committed before `done` gets it, and that of a draw which the store has is not asked for: nobody draws twice.
+  /// Missing::refused: ErrorCode::invalid_input. Errors of the store are ErrorCode::storage_failed.
+  void sample(const StudentDraw& draw, std::shared_ptr<SamplingSession> student, SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) const;
+  [[nodiscard]] bool is_recorded_only() const { return missing_ == Missing::refused; }
+
+ private:
+  const std::shared_ptr<AnswerStore> store_;
+  const std::string run_;
+  const Missing missing_;
+};
 
 }  // namespace pipestill

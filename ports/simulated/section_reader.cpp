@@ -49,6 +49,14 @@ int SectionReader::integer32(std::string_view path, int fallback) {
   return fallback;
 }
 
+bool SectionReader::boolean(std::string_view path, bool fallback) {
+  const auto* value = find(path);
+  if (!value) return fallback;
+  if (const auto* truth = value->if_bool()) return *truth;
+  keep_error(path, "true or false");
+  return fallback;
+}
+
 std::string SectionReader::string(std::string_view path, std::string fallback) {
   const auto* value = find(path);
   if (!value) return fallback;

@@ -21,6 +21,7 @@ class SectionReader {
   [[nodiscard]] double number(std::string_view path, double fallback);
   [[nodiscard]] std::int64_t integer(std::string_view path, std::int64_t fallback);
   [[nodiscard]] int integer32(std::string_view path, int fallback);  ///< an error too where the number is out of int's range
+  [[nodiscard]] bool boolean(std::string_view path, bool fallback);
   [[nodiscard]] std::string string(std::string_view path, std::string fallback);
   /// The keys under `latency`; `defaults` for those that are missing.
   [[nodiscard]] LatencyOptions latency(LatencyOptions defaults);

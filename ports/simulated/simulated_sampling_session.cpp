@@ -5,6 +5,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <stop_token>
 #include <utility>
 
@@ -218,7 +219,7 @@ class SimulatedSamplingSession final : public SamplingSession {
   void sample(SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) override {
     const std::uint64_t seed = request.params.seed;
     auto shared = std::make_shared<const SampleRequest>(std::move(request));
-    auto answer = [model = model_, shared, done]() -> Answer {
+    auto answer = [model = model_of_request(), shared, done]() -> Answer {
       const auto& params = shared->params;
       if (params.max_tokens < 1) {
         return {[done] { done(fail(ErrorCode::invalid_input, "max_tokens must be at least 1")); }};
@@ -233,7 +234,7 @@ class SimulatedSamplingSession final : public SamplingSession {
   void sample_stream(SampleRequest request, std::stop_token stop, TokenHandler on_token, Completion<SampledSequence> done) override {
     const auto& params = request.params;
     if (params.max_tokens < 1) return sample(std::move(request), std::move(stop), std::move(done));
-    auto stream = std::make_shared<Stream>(Stream{model_.sample(request.prompt.to_ints(), params), std::move(on_token), stop});
+    auto stream = std::make_shared<Stream>(Stream{model_of_request().sample(request.prompt.to_ints(), params), std::move(on_token), stop});
     auto answer = [stream, done]() -> Answer {
       return {[stream, done] {
                 while (stream->handed_over < stream->answer.tokens.size()) {
@@ -249,7 +250,7 @@ class SimulatedSamplingSession final : public SamplingSession {
 
   void compute_logprobs(ScoreRequest request, std::stop_token stop, Completion<Score> done) override {
     const std::uint64_t seed = hash_of(request.tokens);
-    auto answer = [model = model_, request = std::move(request), done]() -> Answer {
+    auto answer = [model = model_of_request(), request = std::move(request), done]() -> Answer {
       return {[done, score = model.score(request.tokens, request.top_k)]() mutable { done(std::move(score)); }, request.tokens.size()};
     };
     submit(seed, std::move(answer), std::move(done), stop);
@@ -276,6 +277,13 @@ class SimulatedSamplingSession final : public SamplingSession {
     service_->submit(std::move(request), stop, clock_);
   }
 
+  /// One of its own, where nothing is to repeat itself.
+  [[nodiscard]] SimulatedModel model_of_request() const {
+    if (options_.repeatable) return model_;
+    std::random_device random;
+    return {Sha256().field(digest_bytes(model_.state())).number(random()).number(random()).number(random()).finish(), model_.vocab_size()};
+  }
+
   const SimulatedModel model_;
   const SimulatedSamplingOptions options_;
   const SamplingCapabilities capabilities_;
@@ -293,8 +301,8 @@ Result<void> SimulatedSamplingOptions::validate() const {
 }
 
 SamplingCapabilities simulated_sampling_capabilities(const SimulatedSamplingOptions& options) {
-  return {.is_seeded = true,
-          .is_deterministic = true,
+  return {.is_seeded = options.repeatable,
+          .is_deterministic = options.repeatable,
           .has_logprobs = true,
           .has_prompt_logprobs = true,
           .max_top_k = options.vocab_size,

@@ -15,6 +15,7 @@ struct SimulatedSamplingOptions {
   LatencyOptions latency = {};
   int vocab_size = 256;   ///< answers hold tokens below it
   double error_rate = 0;  ///< share of requests that fail with ErrorCode::backend_failed, in [0, 1]; decided by the request's seed alone
+  bool repeatable = true;  ///< false: the same request gets another answer, and the same tokens another score, each time
   int places = 0;         ///< requests in service at a time, first come first served; 0: no bound
   std::shared_ptr<SessionCounters> counters = nullptr;
 

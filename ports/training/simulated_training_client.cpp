@@ -345,7 +345,7 @@ class SimulatedTrainingSession final : public TrainingSession {
       if (!clock) return fail(ErrorCode::internal, "the clock ended before a snapshot's turn");
       return make_simulated_sampling_session(
           SimulatedModel(state->weights, options.vocab_size),
-          {.latency = options.snapshot_latency, .vocab_size = options.vocab_size, .counters = options.snapshot_counters}, std::move(clock), meter);
+          {.latency = options.snapshot_latency, .vocab_size = options.vocab_size, .repeatable = options.repeatable, .counters = options.snapshot_counters}, std::move(clock), meter);
     };
   }
 
@@ -394,6 +394,10 @@ Description SimulatedTrainingClient::describe() {
                   .default_value = "-1",
                   .help = "forward_backward fails after so many optimizer steps; -1: never",
                   .minimum = -1});
+  keys.push_back({.name = "repeatable",
+                  .type = KeyInfo::Type::boolean,
+                  .default_value = "true",
+                  .help = "false: when it is sampled, the same request gets another answer each time, as a server's may"});
   return description;
 }
 

@@ -15,6 +15,7 @@ struct SimulatedTrainingOptions {
   LatencyOptions snapshot_latency = {.mean_ms = 10};    ///< of a request to a snapshot
   int vocab_size = 256;                                 ///< of the snapshots' answers
   std::int64_t fail_at_step = -1;                       ///< forward_backward fails while so many optimizer steps have been taken; -1: never
+  bool repeatable = true;                               ///< false: snapshots give the same request another answer each time
   std::shared_ptr<SessionCounters> counters = nullptr;  ///< of training sessions
   std::shared_ptr<SessionCounters> snapshot_counters = nullptr;  ///< of snapshots
 

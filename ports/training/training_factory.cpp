@@ -17,6 +17,7 @@ Result<std::shared_ptr<TrainingClient>> make_simulated_training(const boost::jso
   options.snapshot_latency = options.latency;
   options.vocab_size = reader.integer32("vocab_size", options.vocab_size);
   options.fail_at_step = reader.integer("fail_at_step", options.fail_at_step);
+  options.repeatable = reader.boolean("repeatable", options.repeatable);
   return reader.status().and_then([&] { return options.validate(); }).map([&]() -> std::shared_ptr<TrainingClient> {
     return std::make_shared<SimulatedTrainingClient>(std::move(options), std::move(clock));
   });

@@ -5,7 +5,8 @@
 //
 // A run lives until its schedule of fates is used up: killed (SIGKILL) at the Nth passage of a point of ports/fault_point.hpp, or after so many milliseconds,
 // or stopped (SIGINT), or met by a disk that fails from the Nth passage on. Each life has a schedule, a depth and threads of its own. Then it is let finish. What
-// it leaves must be what the whole run leaves: weights, ledger, metrics.jsonl, an audit without a fault. With --random-recipes there are runs of recipes that
+// it leaves must be what the whole run leaves: weights, ledger, metrics.jsonl, an audit without a fault. Of models that do not repeat themselves no two runs are
+// alike: what such a run leaves must be what a replay of its kept answers leaves, over which no model is asked. With --random-recipes there are runs of recipes that
 // nobody chose, too, each measured first.
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -144,6 +145,7 @@ struct Workflow {
   Words flags;
   unsigned weight = 1;  ///< of its share of the kills
   bool has_store = false;
+  bool is_repeatable = true;  ///< what its models say
   Outcome whole = {};
   Milliseconds duration{};
   using Points = std::map<std::string, std::uint64_t>;
@@ -157,7 +159,7 @@ struct Tally {
   };
   std::map<std::string, Failures> failures;
   std::map<std::string, int> lives;  ///< by schedule, and by depth
-  int recipes = 0, runs = 0, resumes = 0, stops = 0, unmet = 0, lost = 0, duplicated = 0, equal = 0, clean = 0;
+  int recipes = 0, runs = 0, replays = 0, resumes = 0, stops = 0, unmet = 0, lost = 0, duplicated = 0, equal = 0, clean = 0;
   long asked = 0, committed = 0, asked_again = 0;  ///< answers; again: of those that had been committed
 
   [[nodiscard]] int killed() const {
@@ -202,13 +204,15 @@ class Trial {
     const bool is_on_policy = random_(2) == 0;
     const int rows = 1 + static_cast<int>(random_(40)), batch_size = 1 + static_cast<int>(random_(7)), epochs = 2 + static_cast<int>(random_(3));
     const int batches = epochs * ((rows + batch_size - 1) / batch_size);
-    Workflow workflow{.name = "random-" + std::to_string(++tally.recipes), .recipe = {}, .flags = {}, .has_store = random_(3) == 0};
+    Workflow workflow{.name = "random-" + std::to_string(++tally.recipes), .recipe = {}, .flags = {}, .has_store = random_(3) == 0, .is_repeatable = random_(4) > 0};
+    const std::string repeatable = workflow.is_repeatable ? "" : R"("repeatable": false, )";
+    if (!workflow.is_repeatable) workflow.has_store = false;  // they have one of their own, which is what a replay looks for
     workflow.recipe = scratch_ / (workflow.name + ".json");
     write_rows(scratch_ / (workflow.name + ".jsonl"), rows);
     std::ostringstream recipe;
     recipe << R"({"method": ")" << (is_on_policy ? "on_policy" : "off_policy") << R"(", "seed": )" << random_(1000) << R"(, "dataset": {"path": ")" << workflow.name << R"(.jsonl"},
-  "teacher": {"client": "simulated", "max_tokens": )" << draw({1, 5, 12}) << R"(, "latency": {"distribution": "uniform", "min_ms": 0, "max_ms": )" << draw({1, 4, 15}) << R"(}},
-  "student": {"client": "simulated", "tokenizer": "bytes", "renderer": "role_colon", "latency": {"distribution": "fixed", "mean_ms": )" << draw({0, 1, 4}) << R"(}},
+  "teacher": {"client": "simulated", )" << repeatable << R"("max_tokens": )" << draw({1, 5, 12}) << R"(, "latency": {"distribution": "uniform", "min_ms": 0, "max_ms": )" << draw({1, 4, 15}) << R"(}},
+  "student": {"client": "simulated", )" << repeatable << R"("tokenizer": "bytes", "renderer": "role_colon", "latency": {"distribution": "fixed", "mean_ms": )" << draw({0, 1, 4}) << R"(}},
   "training": {"batch_size": )" << batch_size << R"(, "epochs": )" << epochs;
     if (random_(3) == 0) recipe << R"(, "max_steps": )" << 2 + random_(static_cast<std::uint32_t>(batches - 1));
     recipe << R"(, "learning_rate": 1e-3},
@@ -370,18 +374,29 @@ class Trial {
 
   void compare(const Workflow& workflow, const fs::path& run, Tally& tally) const {
     const auto found = outcome_of(run);
+    const auto whole = workflow.is_repeatable ? workflow.whole : replayed(run, tally);
     std::map<std::string, int> seen;
     for (const auto& line : found.metrics) ++seen[line];
-    for (const auto& line : workflow.whole.metrics) tally.lost += seen.count(line) ? 0 : 1;
+    for (const auto& line : whole.metrics) tally.lost += seen.count(line) ? 0 : 1;
     for (const auto& [line, count] : seen) tally.duplicated += count - 1;
-    tally.equal += found == workflow.whole ? 1 : 0;
+    tally.equal += found == whole ? 1 : 0;
     const auto audit = program_.run({"audit", run.string()}, log_of(run));
     tally.clean += audit.status == 0 && audit.signal == 0 ? 1 : 0;
     count_answers(trace_of(run), tally);
-    if (found != workflow.whole || audit.status != 0) give_up(run.string() + " differs from the whole run, or its audit has faults:\n" + read_all(log_of(run)));
+    if (found != whole || audit.status != 0) give_up(run.string() + " differs from the whole run, or its audit has faults:\n" + read_all(log_of(run)));
     // Resumed once more it has nothing to do, and changes nothing.
     expect_done(program_.run(command(workflow, run, true), log_of(run)), run);
     if (read_all(log_of(run)).find("has finished") == std::string::npos || outcome_of(run) != found) give_up(run.string() + ": a run that has finished went on");
+  }
+
+  /// The same run once more, from its kept answers alone, at another pace.
+  Outcome replayed(const fs::path& run, Tally& tally) const {
+    const auto replay = fs::path(run.string() + "-replayed");
+    expect_done(program_.run({"run", "--replay", run.string(), "--out", replay.string(), "--no-progress", "--depth", "2"}, log_of(run)), run);
+    const auto outcome = outcome_of(replay);
+    fs::remove_all(replay);
+    ++tally.replays;
+    return outcome;
   }
 
   /// Facts of all lives, in their order: once an answer is committed nobody asks for it.
@@ -410,18 +425,20 @@ class Trial {
 
 std::vector<Workflow> workflows(const fs::path& bin, const fs::path& source, const fs::path& scratch) {
   write_rows(scratch / "rows.jsonl", 37);
-  const auto simulated = [&](const std::string& method, int staleness) {
-    const auto recipe = scratch / (method + ".json");
+  const auto simulated = [&](const std::string& name, const std::string& method, int staleness, bool is_repeatable) {
+    const auto recipe = scratch / (name + ".json");
+    const std::string repeatable = is_repeatable ? "" : R"("repeatable": false, )";
     write_all(recipe, R"({"method": ")" + method + R"(", "seed": 5, "dataset": {"path": "rows.jsonl"},
-  "teacher": {"client": "simulated", "max_tokens": 12, "latency": {"distribution": "uniform", "min_ms": 1, "max_ms": 8}},
-  "student": {"client": "simulated", "tokenizer": "bytes", "renderer": "role_colon", "latency": {"distribution": "fixed", "mean_ms": 2}},
+  "teacher": {"client": "simulated", )" + repeatable + R"("max_tokens": 12, "latency": {"distribution": "uniform", "min_ms": 1, "max_ms": 8}},
+  "student": {"client": "simulated", )" + repeatable + R"("tokenizer": "bytes", "renderer": "role_colon", "latency": {"distribution": "fixed", "mean_ms": 2}},
   "training": {"batch_size": 4, "epochs": 3, "learning_rate": 1e-3, "lr_schedule": "cosine"},
   "engine": {"depth": 4, "staleness": )" + std::to_string(staleness) + R"(, "stop_grace": 0.02}, "checkpoint": {"every": 4, "keep_last": 2}})");
     return recipe;
   };
   std::vector<Workflow> all;
-  all.push_back({.name = "off_policy", .recipe = simulated("off_policy", 0), .flags = {}, .weight = 4, .has_store = true});
-  all.push_back({.name = "on_policy", .recipe = simulated("on_policy", 1), .flags = {}, .weight = 4});
+  all.push_back({.name = "off_policy", .recipe = simulated("off_policy", "off_policy", 0, true), .flags = {}, .weight = 4, .has_store = true});
+  all.push_back({.name = "on_policy", .recipe = simulated("on_policy", "on_policy", 1, true), .flags = {}, .weight = 4});
+  all.push_back({.name = "unrepeatable", .recipe = simulated("unrepeatable", "on_policy", 1, false), .flags = {}, .weight = 2, .is_repeatable = false});
   if (fs::exists(bin.parent_path() / "lib/pipestill_torch.so")) {
     const auto data = scratch / "data", log = scratch / "make_data.log";
     const auto made = Program(bin / "make_data").run({data}, log);
@@ -457,7 +474,7 @@ void print(const Tally& tally, const std::vector<Workflow>& all) {
   for (const auto& [pace, count] : tally.lives) std::printf(" %d %s;", count, pace.c_str());
   std::printf("\n%d runs of %zu workflows and %d random recipes, %d kills, %d stops, %d failures of the disk with exit status 3, %d outlived, ", tally.runs, all.size(), tally.recipes, tally.killed(),
               tally.stops, tally.failed(), outlived);
-  std::printf("%d resumes (%d ended before their fate)\nlost %d, duplicated %d, audit clean %d of %d, digest equal %d of %d\n", tally.resumes, tally.unmet, tally.lost, tally.duplicated, tally.clean,
+  std::printf("%d resumes (%d ended before their fate)\n%d runs compared with their replay, the others with the run that nothing met\nlost %d, duplicated %d, audit clean %d of %d, digest equal %d of %d\n", tally.resumes, tally.unmet, tally.replays, tally.lost, tally.duplicated, tally.clean,
               tally.runs, tally.equal, tally.runs);
   std::printf("%ld answers asked for, %ld committed, %ld asked for again that had been committed\n", tally.asked, tally.committed, tally.asked_again);
 }

@@ -68,6 +68,52 @@ for fault in answers.before_commit:1=EIO answers.before_commit:6=ENOSPC sqlite.w
 done
 checked "a disk that is full ends the run, whatever on_error says, and it goes on"
 
+# models that do not say the same again: what they said is kept in the run's own store, and goes on to be what they said
+write_simulated_recipe on_policy recipe-on.json
+unrepeatable=("$pipestill" run recipe-on.json --no-progress --set teacher.repeatable=false --set student.repeatable=false --set engine.staleness=1 --set checkpoint.every=4)
+expect_exit 0 "${unrepeatable[@]}" --out once
+expect_exit 0 "${unrepeatable[@]}" --out twice
+expect_exit 1 "$pipestill" diff once twice
+killed() { # killed DIR FLAG...
+  local out=$1 status=0
+  shift
+  (PIPESTILL_FAULT=ledger.after_commit:11 "$@" --out "$out" >/dev/null 2>&1) 2>/dev/null || status=$?
+  expect_equal "exit status of the run that is killed" 137 "$status"
+}
+killed odd "${unrepeatable[@]}"
+cp -r odd odd.killed
+for depth in 1 4; do
+  rm -rf odd odd-replayed
+  cp -r odd.killed odd
+  expect_exit 0 "$pipestill" run --resume --out odd --no-progress --depth $depth
+  expect_text "$stderr" "computed again and compared"
+  expect_clean odd
+  expect_exit 0 "$pipestill" run --replay odd --out odd-replayed --no-progress
+  expect_identical odd odd-replayed
+  expect_text odd/summary.json "an answer that was under way when the run was cut was asked for again"
+  expect_equal "deterministic" false "$(json_value odd/summary.json deterministic)"
+  expect_equal "the replay is deterministic" true "$(json_value odd-replayed/summary.json deterministic)"
+done
+expect_exit 0 "$pipestill" store stats odd/answers.sqlite
+expect_text "$stdout" " score, "
+expect_text "$stdout" " student_sample"
+expect_exit 0 "$pipestill" store export odd/answers.sqlite
+grep -q '"kind":"student_sample","tokens":\[' "$stdout" || fail "the student's samples are not exported"
+rm -r odd
+cp -r odd.killed odd
+rm odd/answers.sqlite*
+expect_exit 3 "$pipestill" run --resume --out odd --no-progress
+expect_sentence "was computed before with another result" "--allow-changed ledger"
+expect_exit 0 "$pipestill" run --resume --out odd --no-progress --allow-changed ledger
+expect_text "$stderr" "computed anew, and not compared"
+expect_text odd/summary.json "without comparing the"
+expect_clean odd
+rm -r odd
+cp -r odd.killed odd # what the student drew before is another student's from here on
+expect_exit 0 "$pipestill" run --resume --out odd --no-progress --set training.learning_rate=0.5 --allow-changed training.learning_rate
+expect_clean odd
+checked "models that do not repeat themselves draw once"
+
 # commands
 status=0
 "$pipestill" store export kept/answers.sqlite >/dev/full 2>export.log || status=$?

@@ -166,6 +166,11 @@ for end in 25 10; do
   expect_clean end
   rm -r end end-whole
 done
+killed end ledger.after_commit:11 --set training.lr_schedule=cosine
+expect_exit 0 "$pipestill" run --resume --out end --no-progress --set training.max_steps=25 --allow-changed training.max_steps
+expect_text "$stderr" "computed anew, and not compared" # the learning rate falls more slowly now
+expect_clean end
+rm -r end
 killed end ledger.after_commit:11
 saved=$(newest_checkpoint end)
 expect_exit 2 "$pipestill" run --resume --out end --no-progress --set "training.max_steps=$((saved - 1))" --allow-changed training.max_steps

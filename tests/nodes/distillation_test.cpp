@@ -699,6 +699,41 @@ TEST_CASE("a mix asks two teachers, each opened and closed once, and ends in the
   }
 }
 
+TEST_CASE("a student that does not repeat itself draws once a run, and from what it drew the run is made again") {
+  const pipestill::testing::TempDir dir;
+  using Missing = StudentSampleStore::Missing;
+  std::size_t drawn = 0;
+  const auto digest_with = [&](const std::string& run, Missing missing, std::size_t depth, const std::string& temperature) {
+    MixWithTwoTeachers mix{.method = "on_policy", .own_teacher = R"({"temperature": )" + temperature + "}", .depth = depth, .threads = 2, .executor = graph::Executor::flow_graph};
+    auto recipe = mix.recipe();
+    recipe.engine.staleness = 1;
+    auto ports = mix.ports();
+    ports.student = std::make_shared<SimulatedTrainingClient>(SimulatedTrainingOptions{.vocab_size = 128, .repeatable = false}, ports.clock);
+    std::shared_ptr<AnswerStore> store;
+    if (!run.empty()) {
+      ports.student_samples = [&]() -> Result<std::shared_ptr<const StudentSampleStore>> {
+        store = missing == Missing::asked ? AnswerStore::open(dir.path() / "a.sqlite", Durability::process).value() : AnswerStore::open_read_only(dir.path() / "a.sqlite").value();
+        return std::make_shared<const StudentSampleStore>(store, run, missing);
+      };
+    }
+    const auto summary = distil(recipe, ports, {.executor = mix.executor});
+    drawn = store ? store->counts().committed : 0;
+    CHECK(summary.nondeterminism.empty() == (missing == Missing::refused));
+    return digest_of(summary);
+  };
+  for (const std::string temperature : {"1", "0"}) {
+    CAPTURE(temperature);
+    const auto name = "run at " + temperature;
+    const auto digest = digest_with(name, Missing::asked, 4, temperature);
+    CHECK(drawn == 8 * 5 - 2);  // eight batches of five, of which the last of each epoch takes one row fewer from the first dataset
+    CHECK(digest_with(name, Missing::asked, 1, temperature) == digest);
+    CHECK(drawn == 0);
+    CHECK(digest_with(name, Missing::refused, 2, temperature) == digest);
+    CHECK(digest_with("another at " + temperature, Missing::asked, 4, temperature) != digest);
+    CHECK(digest_with("", Missing::asked, 4, temperature) != digest);
+  }
+}
+
 TEST_CASE("a second teacher that does not open closes the first one, and is named") {
   MixWithTwoTeachers run{.second_teacher = std::make_shared<NoTeacher>()};
   const auto summary = run();

@@ -40,13 +40,17 @@ TEST_CASE("identity: some facts alone are held against what was") {
 TEST_CASE("identity: to a file and back, and a file that is none") {
   const TempDir dir;
   CHECK(RunIdentity::read(dir.path() / "none").value().facts.empty());
-  const RunIdentity identity{{{"cpu", "a \"b\""}}, {"because"}};
+  const RunIdentity identity{{{"cpu", "a \"b\""}}, {"because"}, RunIdentity::fresh_name()};
   REQUIRE(identity.write(dir.path() / "identity.json"));
   const auto read = RunIdentity::read(dir.path() / "identity.json");
   REQUIRE(read);
   CHECK(read->facts == identity.facts);
   CHECK(read->reasons == identity.reasons);
-  for (const char* wrong : {"{", "[]", "{}", R"({"identity":[],"reasons":[]})", R"({"identity":{"a":1},"reasons":[]})", R"({"identity":{},"reasons":[1]})"}) {
+  CHECK(read->run == identity.run);
+  CHECK(identity.run.size() == 32);
+  CHECK(identity.run != RunIdentity::fresh_name());
+  for (const char* wrong : {"{", "[]", "{}", R"({"run":"r","identity":[],"reasons":[]})", R"({"run":"r","identity":{"a":1},"reasons":[]})", R"({"run":"r","identity":{},"reasons":[1]})",
+                            R"({"run":1,"identity":{},"reasons":[]})", R"({"identity":{},"reasons":[]})"}) {
     CAPTURE(std::string(wrong));
     const auto refused = RunIdentity::read(dir.write("wrong.json", wrong));
     REQUIRE(!refused);

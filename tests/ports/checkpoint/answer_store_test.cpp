@@ -492,6 +492,51 @@ TEST_CASE("keys tell apart whatever changes an answer, and nothing else") {
   CHECK(answer_key("m", chunked) == answer_key("m", base));
 }
 
+TEST_CASE("keys of a student's samples tell every draw of every run apart") {
+  const auto base = request_with(5);
+  auto later = base, greedy = request_with(5, 0), greedy_later = request_with(6, 0);
+  later.params.seed = 6;
+  std::vector<Sha256Digest> keys{answer_key("run", base), answer_key("run", StudentDraw{}, base), answer_key("another", StudentDraw{}, base), answer_key("run", StudentDraw{}, later)};
+  for (const auto member : {&StudentDraw::dataset, &StudentDraw::epoch, &StudentDraw::row, &StudentDraw::sample, &StudentDraw::version}) {
+    StudentDraw draw;
+    draw.*member = 1;
+    keys.push_back(answer_key("run", draw, base));
+    keys.push_back(answer_key("run", draw, greedy));  // where no seed does
+  }
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) CHECK(keys[i] != keys[j]);
+  }
+  CHECK(answer_key("run", StudentDraw{}, greedy) == answer_key("run", StudentDraw{}, greedy_later));
+}
+
+TEST_CASE("a student draws once, and what it drew is committed before anybody sees it") {
+  const TempDir dir;
+  const auto file = dir.path() / "answers.sqlite";
+  const auto student = std::make_shared<CountingClient::Session>(std::make_shared<std::atomic<int>>(0), 4);
+  using Missing = StudentSampleStore::Missing;
+  const auto drawn = [&](const StudentSampleStore& store, const StudentDraw& draw, std::shared_ptr<SamplingSession> sampler, std::uint64_t seed = 5) {
+    return waited<SampledSequence>([&](auto done) { store.sample(draw, std::move(sampler), request_with(seed), {}, std::move(done)); });
+  };
+  SampledSequence first;
+  {
+    const StudentSampleStore store(AnswerStore::open(file, Durability::process).value(), "run", Missing::asked);
+    first = drawn(store, {.version = 3}, student).value();
+    CHECK(drawn(store, {.version = 3}, student).value() == first);
+    CHECK(*student->asked == 1);
+    CHECK(drawn(store, {.version = 4}, student).value() != first);
+    CHECK(drawn(StudentSampleStore(AnswerStore::open(file, Durability::process).value(), "another", Missing::asked), {.version = 3}, student).value() != first);
+    CHECK(*student->asked == 3);
+    for (int i = 0; i < 2; ++i) CHECK(drawn(store, {.row = 7}, student, 666).error().message == "no answer");  // a failure is not a draw
+    CHECK(*student->asked == 5);
+  }
+  CHECK(answer_store_stats(file, true).value().by_kind == std::map<std::string, std::uint64_t>{{"student_sample", 3}});
+  const StudentSampleStore recorded(AnswerStore::open_read_only(file).value(), "run", Missing::refused);
+  CHECK(recorded.is_recorded_only());
+  CHECK(drawn(recorded, {.version = 3}, student).value() == first);
+  CHECK(drawn(recorded, {.version = 5}, student).error().code == ErrorCode::invalid_input);
+  CHECK(*student->asked == 5);
+}
+
 TEST_CASE("recorded answers alone open no model, and what was not recorded is an error") {
   const TempDir dir;
   const auto inner = std::make_shared<CountingClient>();

@@ -64,6 +64,26 @@ TEST_CASE("a simulated answer is a value of model, prompt, seed and parameters")
   CHECK(answers.size() > 120);
 }
 
+TEST_CASE("a simulated model that does not repeat itself says so, and does not") {
+  SamplingFixture f({.repeatable = false}), other({.repeatable = false});
+  CHECK(!f.session->capabilities().is_seeded);
+  CHECK(!f.session->capabilities().is_deterministic);
+  std::set<std::vector<Token>> answers;
+  std::set<std::vector<Logprob>> scores;
+  for (int i = 0; i < 10; ++i) {
+    for (auto* asked : {&f, &other}) {
+      auto answer = asked->sample(5);
+      Answer<Score> score;
+      asked->session->compute_logprobs({{1, 2, 3}, 0}, {}, score.completion());
+      run_all(*asked->clock);
+      answers.insert(answer.value().tokens);
+      scores.insert(score.value().own);
+    }
+  }
+  CHECK(answers.size() > 15);
+  CHECK(scores.size() == 20);
+}
+
 TEST_CASE("without stop tokens an answer that fills max_tokens was cut") {
   const SimulatedModel model(sha256("m"), 256);
   int cut = 0;
@@ -299,6 +319,9 @@ TEST_CASE("the sampling factory reads its section, with defaults, and names what
   CHECK(make(R"({"client":"simulated","latency":{"distribution":"normal"}})")
             .error()
             .message.starts_with("latency.distribution must be fixed, uniform or"));
+  CHECK(client->capabilities().is_repeatable());
+  CHECK(!make(R"({"client":"simulated","repeatable":false})").value()->capabilities().is_repeatable());
+  CHECK(make(R"({"client":"simulated","repeatable":0})").error().message == "repeatable must be true or false");
   CHECK(make(R"({"client":"simulated","vocab_size":0})").error().message.starts_with("vocab_size"));
   CHECK(make(R"({"client":"simulated","vocab_size":1.5})").error().message == "vocab_size must be a whole number");
   CHECK(make(R"({"client":"simulated","vocab_size":4294967297})").error().message == "vocab_size must be a whole number of 32 bits");

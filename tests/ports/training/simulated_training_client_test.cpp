@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <set>
+
 #include "ports/sampling/simulated_sampling_client.hpp"
 #include "ports/training/training_factory.hpp"
 #include "tests/ports/support.hpp"
@@ -317,6 +319,22 @@ TEST_CASE("exported weights open as a student and as a sampler") {
   opened.value()->sample({ModelInput::from_ints({1}), {.seed = 3}}, {}, b.completion());
   run_all(*f.clock);
   CHECK(a.value() == b.value());
+}
+
+TEST_CASE("the snapshots of a student that does not repeat itself do not either, and it trains the same") {
+  TrainingFixture f({.repeatable = false}), repeatable;
+  for (auto* student : {&f, &repeatable}) student->forward_backward(1), student->optim_step();
+  CHECK(f.digest() == repeatable.digest());
+  std::set<std::vector<Token>> answers;
+  for (int i = 0; i < 4; ++i) {
+    const auto snapshot = f.call<std::shared_ptr<SamplingSession>>([](auto& s, auto done) { s.snapshot({}, done); }).value();
+    CHECK(!snapshot->capabilities().is_repeatable());
+    Answer<SampledSequence> answer;
+    snapshot->sample({ModelInput::from_ints({1}), {.max_tokens = 20, .seed = 3}}, {}, answer.completion());
+    run_all(*f.clock);
+    answers.insert(answer.value().tokens);
+  }
+  CHECK(answers.size() == 4);
 }
 
 TEST_CASE("a training session refuses to close over outstanding operations") {
