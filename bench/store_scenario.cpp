@@ -51,7 +51,7 @@ Result<double> run_with_store(const StoreArguments& arguments, const StoreCase& 
     "student": {{"client": "simulated", "tokenizer": "bytes", "renderer": "role_tokens", "latency": {{"distribution": "fixed", "mean_ms": 10}}}},
     "training": {{"batch_size": {}}}, "engine": {{"depth": {}}}}})", arguments.rows, c.depth), "store scenario", ".", {});
   if (!recipe) return fail(recipe.error());
-  DistillationPorts ports{.clock = std::make_shared<SystemClock>()};
+  DistillationPorts ports{.tokenizer = *Tokenizer::load("bytes"), .clock = std::make_shared<SystemClock>()};
   auto teacher = make_sampling_client(recipe->resolved.at("teacher").as_object(), ports.clock);
   if (!teacher) return fail(std::move(teacher.error()));
   ports.teacher = *std::move(teacher);
@@ -59,7 +59,7 @@ Result<double> run_with_store(const StoreArguments& arguments, const StoreCase& 
   if (c.kept != Kept::no) {
     auto store = AnswerStore::open(file, c.kept == Kept::power ? Durability::power : Durability::process);
     if (!store) return fail(std::move(store.error()));
-    ports.teacher = make_stored_sampling_client(ports.teacher, *std::move(store));
+    ports.teacher = make_stored_sampling_client(ports.teacher, *std::move(store), ports.tokenizer->fingerprint());
   }
   auto student = make_training_client(recipe->resolved.at("student").as_object(), ports.clock);
   if (!student) return fail(std::move(student.error()));
@@ -67,7 +67,6 @@ Result<double> run_with_store(const StoreArguments& arguments, const StoreCase& 
   std::vector<json::object> rows;
   for (std::uint64_t n = 0; n < arguments.batches * arguments.rows; ++n) rows.push_back({{"prompt", "row " + std::to_string(n)}});
   ports.dataset = std::make_shared<MemoryStore>(std::move(rows));
-  ports.tokenizer = *Tokenizer::load("bytes");
   ports.renderer = *Renderer::make("role_tokens", ports.tokenizer);
   const auto summary = distil(*recipe, ports);
   if (summary.failure) return fail(summary.failure->error);

@@ -582,7 +582,7 @@ Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock
         if (!opened) return fail(in_section(asked.key + ".teacher_store", std::move(opened.error())));
         store = *std::move(opened);
       }
-      *teacher = make_stored_sampling_client(*std::move(teacher), store);
+      *teacher = make_stored_sampling_client(*std::move(teacher), store, ports.tokenizer->fingerprint());
     }
     if (!ports.teacher) {
       ports.teacher = *std::move(teacher);

@@ -206,7 +206,7 @@ class Recording {
       auto store = AnswerStore::open_read_only(opened[i].teacher_store.empty() ? options_.replayed / "answers.sqlite" : recipe_.locate(opened[i].teacher_store));
       if (!store) return fail(ErrorCode::invalid_input, "the run cannot be replayed without its answers: " + store.error().message);
       auto& client = i == 0 ? ports_.teacher : ports_.more_teachers[i - 1];
-      client = make_replaying_sampling_client(client, *std::move(store), recorded->second);
+      client = make_replaying_sampling_client(client, *std::move(store), {.model = recorded->second, .tokenizer = ports_.tokenizer->fingerprint()});
     }
     return {};
   }
@@ -220,7 +220,7 @@ class Recording {
       if (!opened[i].teacher_store.empty() || client->capabilities().is_repeatable()) continue;
       const auto store = own_store(directory, opened[i].durability);
       if (!store) return fail(store.error());
-      client = make_stored_sampling_client(client, *store);
+      client = make_stored_sampling_client(client, *store, ports_.tokenizer->fingerprint());
     }
     ports_.student_samples = [this, &directory]() -> Result<std::shared_ptr<const StudentSampleStore>> {
       auto store = own_store(directory, recipe_.teacher->durability);

@@ -102,16 +102,16 @@ void answer(const Source& source, const Sha256Digest& key, typename Kind::Reques
 
 class StoredSession final : public SamplingSession {
  public:
-  StoredSession(Source source, std::string identity, SamplingCapabilities capabilities) : source_(std::move(source)), identity_(std::move(identity)), capabilities_(capabilities) {
+  StoredSession(Source source, AnswerOrigin origin, SamplingCapabilities capabilities) : source_(std::move(source)), origin_(std::move(origin)), capabilities_(capabilities) {
     capabilities_.can_stream = false;
   }
 
   void sample(SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) override {
-    const auto key = answer_key(identity_, request);
+    const auto key = answer_key(origin_, request);
     answer<Sampling>(source_, key, std::move(request), std::move(stop), counted(std::move(done)));
   }
   void compute_logprobs(ScoreRequest request, std::stop_token stop, Completion<Score> done) override {
-    const auto key = answer_key(identity_, request);
+    const auto key = answer_key(origin_, request);
     answer<Scoring>(source_, key, std::move(request), std::move(stop), counted(std::move(done)));
   }
 
@@ -136,24 +136,25 @@ class StoredSession final : public SamplingSession {
   }
 
   const Source source_;
-  const std::string identity_;
+  const AnswerOrigin origin_;
   const std::shared_ptr<std::atomic<int>> outstanding_ = std::make_shared<std::atomic<int>>(0);  // requests outlive the session
   SamplingCapabilities capabilities_;
 };
 
 class StoredClient final : public SamplingClient {
  public:
-  StoredClient(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store) : inner_(std::move(inner)), store_(std::move(store)) {}
+  StoredClient(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store, std::string tokenizer)
+      : inner_(std::move(inner)), store_(std::move(store)), tokenizer_(std::move(tokenizer)) {}
 
   void start_session(ModelRef model, std::stop_token stop, Completion<std::unique_ptr<SamplingSession>> done) override {
     auto identity = inner_->model_identity(model);
     inner_->start_session(std::move(model), std::move(stop),
-                          Completion<std::unique_ptr<SamplingSession>>([store = store_, identity = std::move(identity), done = std::move(done)](Result<std::unique_ptr<SamplingSession>> opened) {
+                          Completion<std::unique_ptr<SamplingSession>>([store = store_, identity = std::move(identity), tokenizer = tokenizer_, done = std::move(done)](Result<std::unique_ptr<SamplingSession>> opened) {
                             if (!opened) return done(fail(std::move(opened.error())));
                             if (!identity) return done(fail(identity.error()));
                             if (!*opened) return done(nullptr);
                             const auto capabilities = (*opened)->capabilities();
-                            done(std::make_unique<StoredSession>(Source{store, *std::move(opened)}, *identity, capabilities));
+                            done(std::make_unique<StoredSession>(Source{store, *std::move(opened)}, AnswerOrigin{*identity, tokenizer}, capabilities));
                           }));
   }
   [[nodiscard]] Result<void> check(const ModelRef& model) const override { return inner_->check(model); }
@@ -168,40 +169,41 @@ class StoredClient final : public SamplingClient {
  private:
   const std::shared_ptr<SamplingClient> inner_;
   const std::shared_ptr<AnswerStore> store_;
+  const std::string tokenizer_;
 };
 
 class ReplayingClient final : public SamplingClient {
  public:
-  ReplayingClient(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store, std::string identity)
-      : capabilities_(inner->capabilities()), store_(std::move(store)), identity_(std::move(identity)) {
+  ReplayingClient(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store, AnswerOrigin origin)
+      : capabilities_(inner->capabilities()), store_(std::move(store)), origin_(std::move(origin)) {
     capabilities_.is_seeded = capabilities_.is_deterministic = true;
     capabilities_.can_stream = false;
   }
 
   void start_session(ModelRef, std::stop_token, Completion<std::unique_ptr<SamplingSession>> done) override {
-    store_->post([store = store_, identity = identity_, capabilities = capabilities_, done = std::move(done)] { done(std::make_unique<StoredSession>(Source{store, nullptr}, identity, capabilities)); });
+    store_->post([store = store_, origin = origin_, capabilities = capabilities_, done = std::move(done)] { done(std::make_unique<StoredSession>(Source{store, nullptr}, origin, capabilities)); });
   }
-  [[nodiscard]] Result<std::string> model_identity(const ModelRef&) const override { return identity_; }
+  [[nodiscard]] Result<std::string> model_identity(const ModelRef&) const override { return origin_.model; }
   [[nodiscard]] SamplingCapabilities capabilities() const override { return capabilities_; }
 
  private:
   SamplingCapabilities capabilities_;
   const std::shared_ptr<AnswerStore> store_;
-  const std::string identity_;
+  const AnswerOrigin origin_;
 };
 
 }  // namespace
 
-Sha256Digest answer_key(const std::string& model_identity, const SampleRequest& request) {
+Sha256Digest answer_key(const AnswerOrigin& origin, const SampleRequest& request) {
   Sha256 hash;
-  hash.field("pipestill answer 1").field(kSampleKind).field(model_identity);
+  hash.field("pipestill answer 1").field(kSampleKind).field(origin.model).field(origin.tokenizer);
   add_request(hash, request);
   return hash.finish();
 }
 
-Sha256Digest answer_key(const std::string& model_identity, const ScoreRequest& request) {
+Sha256Digest answer_key(const AnswerOrigin& origin, const ScoreRequest& request) {
   Sha256 hash;
-  hash.field("pipestill answer 1").field(kScoreKind).field(model_identity);
+  hash.field("pipestill answer 1").field(kScoreKind).field(origin.model).field(origin.tokenizer);
   add_tokens(hash, request.tokens);
   return hash.number(static_cast<std::uint64_t>(request.top_k)).finish();
 }
@@ -219,12 +221,12 @@ void StudentSampleStore::sample(const StudentDraw& draw, std::shared_ptr<Samplin
   answer<StudentSampling>({store_, is_recorded_only() ? nullptr : std::move(student)}, key, std::move(request), std::move(stop), std::move(done));
 }
 
-std::shared_ptr<SamplingClient> make_stored_sampling_client(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store) {
-  return std::make_shared<StoredClient>(std::move(inner), std::move(store));
+std::shared_ptr<SamplingClient> make_stored_sampling_client(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store, std::string tokenizer_fingerprint) {
+  return std::make_shared<StoredClient>(std::move(inner), std::move(store), std::move(tokenizer_fingerprint));
 }
 
-std::shared_ptr<SamplingClient> make_replaying_sampling_client(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store, std::string model_identity) {
-  return std::make_shared<ReplayingClient>(std::move(inner), std::move(store), std::move(model_identity));
+std::shared_ptr<SamplingClient> make_replaying_sampling_client(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store, AnswerOrigin origin) {
+  return std::make_shared<ReplayingClient>(std::move(inner), std::move(store), std::move(origin));
 }
 
 }  // namespace pipestill

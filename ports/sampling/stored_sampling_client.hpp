@@ -11,10 +11,15 @@
 
 namespace pipestill {
 
-/// The key of a request: SHA-256 over the model's identity, and of sample() the prompt's tokens, max_tokens, temperature, top_k, top_p, where it stops and, but at
+/// Whose answers they are.
+struct AnswerOrigin {
+  std::string model = {};      ///< SamplingClient::model_identity
+  std::string tokenizer = {};  ///< Tokenizer::fingerprint of the one whose tokens are asked and answered
+};
+/// The key of a request: SHA-256 over its origin, and of sample() the prompt's tokens, max_tokens, temperature, top_k, top_p, where it stops and, but at
 /// temperature 0, the seed; of compute_logprobs() the tokens and top_k. Integers and floats count by their bits, lists with their length.
-[[nodiscard]] Sha256Digest answer_key(const std::string& model_identity, const SampleRequest& request);
-[[nodiscard]] Sha256Digest answer_key(const std::string& model_identity, const ScoreRequest& request);
+[[nodiscard]] Sha256Digest answer_key(const AnswerOrigin& origin, const SampleRequest& request);
+[[nodiscard]] Sha256Digest answer_key(const AnswerOrigin& origin, const ScoreRequest& request);
 
 /// Which of a run's draws from its student a sample is; all count from 0.
 struct StudentDraw {
@@ -23,7 +28,8 @@ struct StudentDraw {
   std::uint64_t version = 0;                      ///< of the student: the batches that it has met
   bool operator==(const StudentDraw&) const = default;
 };
-/// Of a sample that belongs to one draw of one run alone: SHA-256 over the run's name, the draw, and what the other key for sample() takes of a request.
+/// Of a sample that belongs to one draw of one run alone: SHA-256 over the run's name, which stands for its model and its tokenizer, the draw, and what the other
+/// key for sample() takes of a request.
 [[nodiscard]] Sha256Digest answer_key(const std::string& run, const StudentDraw& draw, const SampleRequest& request);
 
 /// An answer that is in the store is the answer: no request is made. Any other is asked of `inner`, committed, and read back before anybody sees it: the first
@@ -31,12 +37,11 @@ struct StudentDraw {
 /// stored. sample_stream() hands its tokens over when the answer is committed. capabilities() are those of the model behind it, but for can_stream.
 /// usage() is what was really computed. A stop ends what is asked of the model; what is being committed is committed, and delivered.
 /// Errors of the store are ErrorCode::storage_failed.
-[[nodiscard]] std::shared_ptr<SamplingClient> make_stored_sampling_client(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store);
+[[nodiscard]] std::shared_ptr<SamplingClient> make_stored_sampling_client(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store, std::string tokenizer_fingerprint);
 
-/// Recorded answers alone: opens no model. `inner` says what the model can do, and `model_identity` whose answers they are. A request that the store has no
+/// Recorded answers alone: opens no model. `inner` says what the model can do, and `origin` whose answers they are. A request that the store has no
 /// answer for is ErrorCode::invalid_input.
-[[nodiscard]] std::shared_ptr<SamplingClient> make_replaying_sampling_client(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store,
-                                                                             std::string model_identity);
+[[nodiscard]] std::shared_ptr<SamplingClient> make_replaying_sampling_client(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store, AnswerOrigin origin);
 
 /// What a student said that would not say it again, of one run. Thread-safe; requests under way keep what they need.
 class StudentSampleStore {

@@ -431,7 +431,7 @@ TEST_CASE("a stored client asks once, and answers what was committed first") {
   const auto file = dir.path() / "answers.sqlite";
   const auto inner = std::make_shared<CountingClient>(1), other = std::make_shared<CountingClient>(2);
   const auto store = AnswerStore::open(file, Durability::process).value();
-  const auto client = make_stored_sampling_client(inner, store), second = make_stored_sampling_client(other, store);
+  const auto client = make_stored_sampling_client(inner, store, "letters"), second = make_stored_sampling_client(other, store, "letters");
   CHECK(!client->capabilities().can_stream);
   auto session = open_session(*client), again = open_session(*second);
   const auto answer = sampled(*session, request_with(5)).value();
@@ -468,11 +468,13 @@ TEST_CASE("a stored client asks once, and answers what was committed first") {
 
 TEST_CASE("keys tell apart whatever changes an answer, and nothing else") {
   const auto base = request_with(5);
-  std::vector<Sha256Digest> keys{answer_key("m", base), answer_key("n", base), answer_key("m", ScoreRequest{{1, 2, 3}, 0}), answer_key("m", ScoreRequest{{1, 2, 3}, 1}), answer_key("m", ScoreRequest{{1, 2}, 3})};
+  const AnswerOrigin origin{"m", "t"};
+  std::vector<Sha256Digest> keys{answer_key(origin, base), answer_key({"n", "t"}, base), answer_key({"m", "u"}, base), answer_key({"mt", ""}, base),
+                                 answer_key(origin, ScoreRequest{{1, 2, 3}, 0}), answer_key({"m", "u"}, ScoreRequest{{1, 2, 3}, 0}), answer_key(origin, ScoreRequest{{1, 2, 3}, 1}), answer_key(origin, ScoreRequest{{1, 2}, 3})};
   const auto changed = [&](auto change) {
     auto request = base;
     change(request);
-    keys.push_back(answer_key("m", request));
+    keys.push_back(answer_key(origin, request));
   };
   changed([](auto& r) { r.params.seed = 6; });
   changed([](auto& r) { r.params.max_tokens = 6; });
@@ -489,14 +491,14 @@ TEST_CASE("keys tell apart whatever changes an answer, and nothing else") {
   }
   auto chunked = base;
   chunked.prompt = ModelInput{{{{1}}, {{2, 3}}}};
-  CHECK(answer_key("m", chunked) == answer_key("m", base));
+  CHECK(answer_key(origin, chunked) == answer_key(origin, base));
 }
 
 TEST_CASE("keys of a student's samples tell every draw of every run apart") {
   const auto base = request_with(5);
   auto later = base, greedy = request_with(5, 0), greedy_later = request_with(6, 0);
   later.params.seed = 6;
-  std::vector<Sha256Digest> keys{answer_key("run", base), answer_key("run", StudentDraw{}, base), answer_key("another", StudentDraw{}, base), answer_key("run", StudentDraw{}, later)};
+  std::vector<Sha256Digest> keys{answer_key({"run", ""}, base), answer_key("run", StudentDraw{}, base), answer_key("another", StudentDraw{}, base), answer_key("run", StudentDraw{}, later)};
   for (const auto member : {&StudentDraw::dataset, &StudentDraw::epoch, &StudentDraw::row, &StudentDraw::sample, &StudentDraw::version}) {
     StudentDraw draw;
     draw.*member = 1;
@@ -540,7 +542,7 @@ TEST_CASE("a student draws once, and what it drew is committed before anybody se
 TEST_CASE("recorded answers alone open no model, and what was not recorded is an error") {
   const TempDir dir;
   const auto inner = std::make_shared<CountingClient>();
-  const auto client = make_replaying_sampling_client(inner, AnswerStore::open(dir.path() / "a.sqlite", Durability::process).value(), "model");
+  const auto client = make_replaying_sampling_client(inner, AnswerStore::open(dir.path() / "a.sqlite", Durability::process).value(), {"model", "letters"});
   auto session = open_session(*client);
   const auto missing = sampled(*session, request_with(1));
   REQUIRE(!missing);
