@@ -174,6 +174,9 @@ std::vector<ModelUsage> usage_of(const std::vector<std::shared_ptr<SamplingSessi
   return usage;
 }
 
+/// The student that a batch is sampled with.
+std::uint64_t version_of(const Recipe& recipe, std::uint64_t step) { return step > recipe.engine.staleness ? step - recipe.engine.staleness : 0; }
+
 /// One run, step by step. Every step returns the failure that ends the run, if any.
 class Distillation {
  public:
@@ -223,6 +226,9 @@ class Distillation {
       return Failure{"ledger", std::nullopt,
                      {ErrorCode::invalid_input, "the run begins at step " + std::to_string(parts_.first) + ", and its ledger is at step " + std::to_string(ports_.ledger->next_step()) +
                                                     ": it needs one of its own"}};
+    }
+    if (options_.resume) {
+      if (auto whole = check_versions(recipe_, options_.resume->checkpoint); !whole) return Failure{"init_student", std::nullopt, std::move(whole.error())};
     }
     parts_.plan = *batch_plan(recipe_, ports_);
     summary_.identity.merge(data_identity(*planned, *ports_.tokenizer));
@@ -301,7 +307,7 @@ class Distillation {
       }
     }
     StudentHistory::Versions versions;
-    for (std::size_t i = 0; i < parts_.initial_students.size(); ++i) versions.emplace(version_of(parts_.first + i), parts_.initial_students[i]->sampler);
+    for (std::size_t i = 0; i < parts_.initial_students.size(); ++i) versions.emplace(version_of(recipe_, parts_.first + i), parts_.initial_students[i]->sampler);
     parts_.history = std::make_shared<StudentHistory>(recipe_.engine.staleness, parts_.first, std::move(versions));
     std::vector<SamplingCapabilities> teachers;
     for (const auto& teacher : parts_.teachers) teachers.push_back(teacher->capabilities());
@@ -313,14 +319,11 @@ class Distillation {
     return evaluate(EvaluationRecord::When::after, *std::move(snapshot), summary_.eval_after);
   }
 
-  /// That the batch is sampled with.
-  [[nodiscard]] std::uint64_t version_of(std::uint64_t step) const { return step > recipe_.engine.staleness ? step - recipe_.engine.staleness : 0; }
-
   /// `current` is version `first`; those before it lie beside the checkpoint.
   std::optional<Failure> take_initial_students(const std::shared_ptr<SamplingSession>& current) {
     std::map<std::uint64_t, std::shared_ptr<const StudentVersion>> loaded{{parts_.first, std::make_shared<const StudentVersion>(StudentVersion{current})}};
     for (std::uint64_t step = parts_.first; step <= parts_.first + recipe_.engine.staleness; ++step) {
-      const auto version = version_of(step);
+      const auto version = version_of(recipe_, step);
       auto& student = loaded[version];
       if (!student) {
         auto sampler = load_version(version);
@@ -332,15 +335,10 @@ class Distillation {
     return std::nullopt;
   }
 
+  /// Of those that check_versions() has seen.
   Result<std::shared_ptr<SamplingSession>> load_version(std::uint64_t version) {
-    const auto& saved = options_.resume->checkpoint;
-    const auto found = saved.versions.find(version);
-    if (found == saved.versions.end()) {
-      return fail(ErrorCode::invalid_input, "the checkpoint " + saved.student.parent_path().string() + " does not hold the student after " + std::to_string(version) +
-                                                " batches, which engine.staleness " + std::to_string(recipe_.engine.staleness) + " needs to go on from there");
-    }
-    return await<std::shared_ptr<SamplingSession>>(*ports_.clock,
-                                                   [&](auto done) { parts_.student->load_snapshot(found->second, abort_.get_token(), std::move(done)); });
+    return await<std::shared_ptr<SamplingSession>>(
+        *ports_.clock, [&](auto done) { parts_.student->load_snapshot(options_.resume->checkpoint.versions.at(version), abort_.get_token(), std::move(done)); });
   }
 
   void run_flow() {
@@ -525,6 +523,17 @@ Result<RunPlan> plan_run(const Recipe& recipe, const DistillationPorts& ports) {
   if (auto sound = ports.student->check(student_model(recipe)); !sound) return fail(in_section("student.model", std::move(sound.error())));
   if (auto large_enough = check_vocabulary(recipe, *ports.student, *ports.tokenizer); !large_enough) return fail(std::move(large_enough.error()));
   return RunPlan{plan->datasets.front().rows, plan->batches_per_epoch, plan->total_steps(), nondeterminism(recipe.method, teachers, student, std::nullopt), std::move(opened)};
+}
+
+Result<void> check_versions(const Recipe& recipe, const SavedCheckpoint& checkpoint) {
+  if (recipe.method != Method::on_policy) return {};
+  const auto cursor = checkpoint.facts.step;
+  for (auto version = version_of(recipe, cursor); version < cursor; ++version) {
+    if (checkpoint.versions.contains(version)) continue;
+    return fail(ErrorCode::invalid_input, "the checkpoint " + checkpoint.student.parent_path().string() + " does not hold the student after " + std::to_string(version) +
+                                              " batches, which engine.staleness " + std::to_string(recipe.engine.staleness) + " needs to go on from there");
+  }
+  return {};
 }
 
 std::map<std::string, std::string> data_identity(const RunPlan& plan, const Tokenizer& tokenizer) {

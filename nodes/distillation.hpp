@@ -101,6 +101,8 @@ struct RunPlan {
   std::vector<Dataset> datasets = {};            ///< as in Recipe::datasets()
 };
 [[nodiscard]] Result<RunPlan> plan_run(const Recipe& recipe, const DistillationPorts& ports);
+/// Whether the checkpoint holds the older students that the batches behind it are sampled with. Costs nothing.
+[[nodiscard]] Result<void> check_versions(const Recipe& recipe, const SavedCheckpoint& checkpoint);
 /// What of the run's identity is known before a model is opened: fingerprints of datasets and tokenizer, as RunSummary::identity names them.
 [[nodiscard]] std::map<std::string, std::string> data_identity(const RunPlan& plan, const Tokenizer& tokenizer);
 

@@ -264,7 +264,7 @@ class Recording {
       return fail(ErrorCode::invalid_input, fmt::format("the run would end after {} batches, and its checkpoint {} is behind {} already", plan_.total_steps,
                                                         place_->student.parent_path().string(), place_->facts.step));
     }
-    return {};
+    return place_ ? check_versions(recipe_, *place_) : Result<void>();
   }
 
   /// The recipe was changed on purpose in what batches depend on.

@@ -129,6 +129,17 @@ expect_exit 0 run --resume --out h
 expect_same h
 checked "a changed recipe, dataset or machine is refused by name, and the run can go on afterwards"
 
+# a staleness that the checkpoint has not enough students for: refused, and nothing has changed
+killed few ledger.after_commit:11
+before=$(content_of few)
+expect_exit 2 "$pipestill" run --resume --out few --no-progress --set engine.staleness=2 --allow-changed engine.staleness
+expect_sentence "does not hold the student after" "engine.staleness 2"
+rm -f few/run.sqlite-shm # SQLite makes it for whoever reads a killed run's log
+expect_equal "a run that is refused" "$before" "$(content_of few)"
+expect_exit 0 run --resume --out few
+expect_same few
+checked "a run goes on with the students that its checkpoint has, or not at all"
+
 # what is changed on purpose may give other batches than the ledger has behind the checkpoint
 killed purpose ledger.after_commit:11
 saved=$(newest_checkpoint purpose)
