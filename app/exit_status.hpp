@@ -15,7 +15,8 @@ enum ExitStatus : int {
 
 [[nodiscard]] constexpr ExitStatus exit_status(ErrorCode code) {
   switch (code) {
-    case ErrorCode::invalid_input: return kInvalidInput;
+    case ErrorCode::invalid_input:
+    case ErrorCode::not_recorded: return kInvalidInput;
     case ErrorCode::backend_failed:
     case ErrorCode::storage_failed: return kBackendFailed;
     case ErrorCode::cancelled: return kStopped;

@@ -20,6 +20,7 @@
 #include "app/signals.hpp"
 #include "nodes/recorded_run.hpp"
 #include "nodes/run_directory.hpp"
+#include "nodes/run_identity.hpp"
 #include "ports/telemetry/spdlog_telemetry.hpp"
 
 namespace pipestill::app {
@@ -56,6 +57,21 @@ struct Task {
   std::optional<Recipe> recipe = {};  ///< there unless the run has finished
 };
 
+/// A run that has finished does not go on with another recipe.
+Result<void> check_same(const RunArguments& arguments, const std::filesystem::path& finished) {
+  const auto overrides = arguments.recipe.overrides();
+  if (!overrides) return fail(overrides.error());
+  if (arguments.recipe.recipe.empty() && overrides->empty()) return {};
+  const auto recorded = recorded_recipe(finished, {}, Fingerprints::forgotten);
+  if (!recorded) return fail(recorded.error());
+  const auto asked = arguments.recipe.recipe.empty() ? recorded_recipe(finished, *overrides, Fingerprints::forgotten) : arguments.recipe.read();
+  if (!asked) return fail(asked.error());
+  const auto changes = differences(recorded->identity_keys(), asked->identity_keys());
+  if (changes.empty()) return {};
+  return fail(ErrorCode::invalid_input, fmt::format("{} has finished with {} {}, and stays as it is: for {} name another directory for --out", finished.string(), changes.front().name,
+                                                    changes.front().before, changes.front().now));
+}
+
 Result<Task> find_task(const RunArguments& arguments) {
   if (!arguments.resume && !arguments.allowed_changes.empty()) return fail(ErrorCode::invalid_input, "--allow-changed belongs to --resume: a new run has nothing to differ from");
   if (arguments.resume && arguments.out.empty()) return fail(ErrorCode::invalid_input, "--resume needs --out: the directory of the run that is to go on");
@@ -72,7 +88,10 @@ Result<Task> find_task(const RunArguments& arguments) {
     if (!finished) return fail(std::move(finished.error()));
     task.finished = *std::move(finished);
     task.resumed = *std::move(opened);
-    if (task.finished) return task;
+    if (task.finished) {
+      if (auto same = check_same(arguments, task.directory); !same) return fail(std::move(same.error()));
+      return task;
+    }
   }
   if (!is_given && !task.resumed && arguments.replay.empty()) return fail(ErrorCode::invalid_input, "RECIPE is missing: a recipe file; it may be left out where --resume --out DIR names a run that has begun");
   const auto overrides = arguments.recipe.overrides();

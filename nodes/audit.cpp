@@ -16,6 +16,7 @@
 #include "nodes/ledger_columns.hpp"
 #include "nodes/recipe.hpp"
 #include "nodes/row_order.hpp"
+#include "nodes/run_identity.hpp"
 #include "ports/checkpoint/ledger.hpp"
 #include "ports/dataset/dataset_factory.hpp"
 #include "ports/printable.hpp"
@@ -82,6 +83,17 @@ class PassCounter {
   std::uint64_t taken_ = 0, pass_ = 0;
 };
 
+/// A stretch of batches, to the next part's, that one recipe asks for.
+struct AuditedPart {
+  std::uint64_t from = 0;
+  Recipe recipe;
+  std::vector<std::shared_ptr<DatasetStore>> datasets = {};
+  std::optional<BatchPlan> plan = std::nullopt;  // empty: nothing is known of what is due
+  std::optional<RowOrder> order = std::nullopt;
+  std::vector<PassCounter> passes = {};
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t> trained_at = {};  // epoch and batch to the first step
+};
+
 class Audit {
  public:
   explicit Audit(fs::path run) : run_(std::move(run)), metrics_(run_ / "metrics.jsonl") { report_.checks = all_checks(); }
@@ -96,17 +108,17 @@ class Audit {
     auto ledger = LedgerReader::open(run_ / "run.sqlite");
     if (!ledger && ledger.error().code == ErrorCode::backend_failed) return fail(std::move(ledger.error()));
     if (ledger) {
-      open_datasets(ledger->origin().recipe_directory);
+      for (auto& part : parts_) open_datasets(part, ledger->origin().recipe_directory);
       if (auto read = read_entries(*ledger); !read) fault(Check::ledger, std::nullopt, std::move(read.error().message));
       check_the_end();
     } else {
       fault(Check::ledger, std::nullopt, std::move(ledger.error().message));
       for (auto check : {Check::datasets, Check::steps, Check::digests, Check::batches, Check::tokens, Check::metrics, Check::summary}) not_made(check);
     }
-    if (!recipe_ || !ledger) not_made(Check::staleness);
-    if (!recipe_) not_made(Check::datasets);
+    if (parts_.empty() || !ledger) not_made(Check::staleness);
+    if (parts_.empty()) not_made(Check::datasets);
     for (auto check : {Check::batches, Check::rows, Check::passes, Check::contents}) {
-      if (!plan_) not_made(check);
+      if (parts_.empty() || std::ranges::any_of(parts_, [](const AuditedPart& part) { return !part.plan; })) not_made(check);
     }
     report_.ledger_digest = to_hex(digest_);
     return std::move(report_);
@@ -125,7 +137,7 @@ class Audit {
 
   void read_recipe_and_summary() {
     auto recipe = read_recipe(run_ / "recipe.json", {});
-    if (recipe) recipe_ = *std::move(recipe);
+    if (recipe) read_parts(*std::move(recipe));
     else fault(Check::recipe, std::nullopt, std::move(recipe.error().message));
     const auto path = run_ / "summary.json";
     std::error_code ignored;
@@ -136,30 +148,51 @@ class Audit {
     else fault(Check::summary, std::nullopt, parsed ? path.string() + " is no JSON object" : std::move(parsed.error().message));
   }
 
-  void open_datasets(const fs::path& recipe_directory) {
-    if (!recipe_) return;
+  /// The recipes before `last`, where it was changed on purpose, stand in identity.json.
+  void read_parts(Recipe last) {
+    const auto file = run_ / "identity.json";
+    const auto identity = RunIdentity::read(file);
+    if (!identity) fault(Check::recipe, std::nullopt, identity.error().message);
+    const auto parts = identity ? identity->parts_with_batches() : std::vector<RunPart>();
+    for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
+      auto recipe = parse_recipe(json::serialize(parts[i].recipe), file.string(), run_, {});
+      if (!recipe) fault(Check::recipe, std::nullopt, std::move(recipe.error().message));
+      else parts_.push_back({.from = parts[i].from, .recipe = *std::move(recipe)});
+    }
+    parts_.push_back({.from = parts.empty() ? 0 : parts.back().from, .recipe = std::move(last)});
+  }
+
+  void open_datasets(AuditedPart& part, const fs::path& recipe_directory) {
     std::vector<std::uint64_t> sizes;
-    for (const auto& dataset : recipe_->datasets()) {
-      const auto opened = open_one(dataset, recipe_directory);
+    for (const auto& dataset : part.recipe.datasets()) {
+      const auto opened = open_one(part.recipe, dataset, recipe_directory);
       if (!opened) {
         fault(Check::datasets, std::nullopt, "which rows are due cannot be checked: " + opened.error().message);
         return;
       }
-      datasets_.push_back(*opened);
-      sizes.push_back(datasets_.back()->size());
+      part.datasets.push_back(*opened);
+      sizes.push_back(part.datasets.back()->size());
     }
-    auto plan = BatchPlan::make(*recipe_, sizes);
+    auto plan = BatchPlan::make(part.recipe, sizes);
     if (!plan) return fault(Check::datasets, std::nullopt, "which rows are due cannot be checked: " + plan.error().message);
-    plan_ = *std::move(plan);
-    order_.emplace(recipe_->seed, plan_->datasets);
-    for (const auto size : sizes) passes_.emplace_back(size);
+    part.plan = *std::move(plan);
+    part.order.emplace(part.recipe.seed, part.plan->datasets);
+    for (const auto size : sizes) part.passes.emplace_back(size);
   }
 
-  Result<std::shared_ptr<DatasetStore>> open_one(const Recipe::Dataset& dataset, const fs::path& recipe_directory) {
-    auto at = *recipe_;
+  /// The passes that go on in a part's first batches began in batches that it does not have: as they would have come by its own order.
+  void begin_passes(AuditedPart& part) {
+    if (!part.trained_at.empty() || !part.plan) return;
+    for (std::uint64_t step = 0; step < std::min({part.from, report_.steps, last_step(part)}); ++step) {
+      for (const auto& place : part.order->batch(step)) part.passes[place.dataset].take(place.index);
+    }
+  }
+
+  Result<std::shared_ptr<DatasetStore>> open_one(const Recipe& recipe, const Recipe::Dataset& dataset, const fs::path& recipe_directory) {
+    auto at = recipe;
     at.directory = recipe_directory;
     std::error_code ignored;
-    if (!fs::exists(at.locate(dataset.path), ignored) && fs::exists(recipe_->locate(dataset.path), ignored)) at.directory = recipe_->directory;
+    if (!fs::exists(at.locate(dataset.path), ignored) && fs::exists(run_ / dataset.path, ignored)) at.directory = run_;
     auto opened = open_dataset(at.locate(dataset.path),
                                {.table = dataset.table, .query = dataset.query, .cache = dataset.cache.empty() ? dataset.cache : at.locate(dataset.cache)});
     if (!opened) return fail(std::move(opened.error()));
@@ -197,9 +230,12 @@ class Audit {
     if (ledger_digest(stored_digest_, entry) != record.digest) fault(Check::digests, step, "its digest is not that of its columns and the entries before it");
     stored_digest_ = record.digest;
     digest_ = ledger_digest(digest_, entry);
-    check_place(entry);
-    if (plan_ && step < last_step()) check_rows(entry);
-    check_student(entry);
+    if (auto* part = part_at(step)) {
+      begin_passes(*part);
+      check_place(*part, entry);
+      if (part->plan && step < last_step(*part)) check_rows(*part, entry);
+      check_student(part->recipe, entry);
+    }
     check_tokens(entry);
     if (counts(step)) {
       check_metrics(record);
@@ -215,28 +251,37 @@ class Audit {
     return !steps || step < *steps || summary_text("status") == "finished";
   }
 
-  /// What stands behind it is not looked at: a number of a damaged file may be anything.
-  [[nodiscard]] std::uint64_t last_step() const { return std::min(plan_->total_steps(), kMostSteps); }
+  /// Null: no recipe is known.
+  [[nodiscard]] AuditedPart* part_at(std::uint64_t step) {
+    for (auto part = parts_.rbegin(); part != parts_.rend(); ++part) {
+      if (part->from <= step) return &*part;
+    }
+    return parts_.empty() ? nullptr : &parts_.front();
+  }
 
-  void check_place(const LedgerEntry& entry) {
-    const auto [first, is_new] = trained_at_.try_emplace({entry.epoch, entry.batch}, entry.step);
+  /// What stands behind it is not looked at: a number of a damaged file may be anything.
+  [[nodiscard]] static std::uint64_t last_step(const AuditedPart& part) { return std::min(part.plan->total_steps(), kMostSteps); }
+
+  void check_place(AuditedPart& part, const LedgerEntry& entry) {
+    const auto& plan = part.plan;
+    const auto [first, is_new] = part.trained_at.try_emplace({entry.epoch, entry.batch}, entry.step);
     const auto what = fmt::format("batch {} of epoch {}", entry.batch, entry.epoch);
     const auto again = is_new ? std::string() : fmt::format("; it was trained at step {} already", first->second);
-    if (!plan_) {
+    if (!plan) {
       if (!is_new) fault(Check::batches, entry.step, "trains " + what + again);
       return;
     }
-    const auto due_epoch = entry.step / plan_->batches_per_epoch, due_batch = entry.step % plan_->batches_per_epoch;
+    const auto due_epoch = entry.step / plan->batches_per_epoch, due_batch = entry.step % plan->batches_per_epoch;
     if (entry.epoch != due_epoch || entry.batch != due_batch) {
       fault(Check::batches, entry.step, fmt::format("trains {}, where batch {} of epoch {} is due{}", what, due_batch, due_epoch, again));
     } else if (!is_new) {
       fault(Check::batches, entry.step, "trains " + what + again);
     }
-    if (entry.step >= last_step()) fault(Check::batches, entry.step, fmt::format("is behind the run's end: the recipe has {} steps", last_step()));
+    if (entry.step >= last_step(part)) fault(Check::batches, entry.step, fmt::format("is behind the run's end: the recipe has {} steps", last_step(part)));
   }
 
-  void check_rows(const LedgerEntry& entry) {
-    const auto due = order_->batch(entry.step);
+  void check_rows(AuditedPart& part, const LedgerEntry& entry) {
+    const auto due = part.order->batch(entry.step);
     const auto name = [](std::uint64_t index, std::uint64_t dataset) { return fmt::format("row {} of dataset {}", index, dataset); };
     for (std::size_t i = 0; i < std::max(due.size(), entry.rows.size()); ++i) {
       const auto found_name = i < entry.rows.size() ? name(entry.rows[i].index, entry.rows[i].dataset) : std::string("nothing");
@@ -246,22 +291,22 @@ class Audit {
       break;
     }
     for (const auto& row : entry.rows) {
-      if (row.dataset >= datasets_.size()) {
-        fault(Check::passes, entry.step, fmt::format("has a row of dataset {}, and the recipe names {}", row.dataset, datasets_.size()));
+      if (row.dataset >= part.datasets.size()) {
+        fault(Check::passes, entry.step, fmt::format("has a row of dataset {}, and the recipe names {}", row.dataset, part.datasets.size()));
         continue;
       }
-      for (const auto& wrong : passes_[row.dataset].take(row.index)) {
-        fault(Check::passes, entry.step, wrong + (datasets_.size() > 1 ? fmt::format(" of dataset {}", row.dataset) : std::string()));
+      for (const auto& wrong : part.passes[row.dataset].take(row.index)) {
+        fault(Check::passes, entry.step, wrong + (part.datasets.size() > 1 ? fmt::format(" of dataset {}", row.dataset) : std::string()));
       }
-      if (row.index < datasets_[row.dataset]->size()) check_content(entry.step, row);
+      if (row.index < part.datasets[row.dataset]->size()) check_content(part, entry.step, row);
     }
   }
 
-  void check_content(std::uint64_t step, const LedgerRow& row) {
+  void check_content(const AuditedPart& part, std::uint64_t step, const LedgerRow& row) {
     const auto name = fmt::format("row {} of dataset {}", row.index, row.dataset);
-    const auto read = read_row(*recipe_, *datasets_[row.dataset], {.dataset = row.dataset, .epoch = 0, .index = row.index});
+    const auto read = read_row(part.recipe, *part.datasets[row.dataset], {.dataset = row.dataset, .epoch = 0, .index = row.index});
     if (!read) {
-      const bool may_be_skipped = read.error().code == ErrorCode::invalid_input && recipe_->dataset_at(row.dataset).on_bad_row == BadRowPolicy::skip;
+      const bool may_be_skipped = read.error().code == ErrorCode::invalid_input && part.recipe.dataset_at(row.dataset).on_bad_row == BadRowPolicy::skip;
       const bool was_skipped = !row.content && row.outcome == kDropReasonNames[static_cast<std::size_t>(DropReason::bad)];
       if (!may_be_skipped || !was_skipped) fault(Check::contents, step, name + " cannot be read, and was not skipped as bad: " + read.error().message);
       return;
@@ -275,11 +320,10 @@ class Audit {
     }
   }
 
-  void check_student(const LedgerEntry& entry) {
-    if (!recipe_) return;
+  void check_student(const Recipe& recipe, const LedgerEntry& entry) {
     const auto shown = [](const std::optional<std::uint64_t>& version) { return version ? fmt::format("version {} of the student", *version) : std::string("no student"); };
     std::optional<std::uint64_t> due;
-    if (recipe_->method == Method::on_policy) due = entry.step > recipe_->engine.staleness ? entry.step - recipe_->engine.staleness : 0;
+    if (recipe.method == Method::on_policy) due = entry.step > recipe.engine.staleness ? entry.step - recipe.engine.staleness : 0;
     if (entry.student_version == due) return;
     fault(Check::staleness, entry.step, fmt::format("was sampled with {}, where {} is due", shown(entry.student_version), shown(due)));
   }
@@ -339,23 +383,27 @@ class Audit {
     return value && value->is_string() ? std::string(value->get_string().data(), value->get_string().size()) : "";
   }
 
-  /// Of the batches that were due in so many steps.
-  void check_all_came() {
-    const auto per_epoch = plan_->batches_per_epoch;
+  /// Of the batches that were due before step `end`.
+  void check_all_came(const AuditedPart& part, std::uint64_t end) {
+    const auto per_epoch = part.plan->batches_per_epoch;
     const auto was_due = [&](const auto& trained) {
       const auto [epoch, batch] = trained.first;
-      return batch < per_epoch && epoch <= next_step_ / per_epoch && epoch * per_epoch + batch < next_step_;
+      if (batch >= per_epoch || epoch > end / per_epoch) return false;
+      return epoch * per_epoch + batch >= part.from && epoch * per_epoch + batch < end;
     };
-    const auto came = static_cast<std::uint64_t>(std::ranges::count_if(trained_at_, was_due));
-    if (came == next_step_) return;
-    std::uint64_t step = 0;
-    while (trained_at_.contains({step / per_epoch, step % per_epoch})) ++step;
+    const auto due = end - std::min(part.from, end);
+    const auto came = static_cast<std::uint64_t>(std::ranges::count_if(part.trained_at, was_due));
+    if (came == due) return;
+    std::uint64_t step = part.from;
+    while (part.trained_at.contains({step / per_epoch, step % per_epoch})) ++step;
     fault(Check::batches, std::nullopt, fmt::format("batch {} of epoch {}{} was never trained", step % per_epoch, step / per_epoch,
-                                                    next_step_ - came > 1 ? fmt::format(", like {} others,", next_step_ - came - 1) : std::string()));
+                                                    due - came > 1 ? fmt::format(", like {} others,", due - came - 1) : std::string()));
   }
 
   void check_the_end() {
-    if (plan_) check_all_came();
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      if (parts_[i].plan) check_all_came(parts_[i], i + 1 < parts_.size() ? std::min(parts_[i + 1].from, next_step_) : next_step_);
+    }
     std::string more;
     if (metrics_ && std::getline(metrics_, more)) fault(Check::metrics, std::nullopt, "metrics.jsonl has more lines than the ledger has steps");
     // Between an entry and its line a process can be killed; and a run that went on cut its lines back, and has not computed again what the ledger still holds.
@@ -381,22 +429,17 @@ class Audit {
     if (const auto due = to_hex(counted_digest_); digest != due && (next_step_ > 0 || !digest.empty())) {
       fault(Check::summary, std::nullopt, fmt::format("summary.json says ledger_digest {}, and the ledger {}", digest.empty() ? "nothing" : printable(digest, 64), due));
     }
-    if (summary_text("status") == "finished" && plan_ && plan_->total_steps() != next_step_) {
-      fault(Check::summary, std::nullopt, fmt::format("the run has finished after {} steps, and the recipe has {}", next_step_, plan_->total_steps()));
+    if (summary_text("status") == "finished" && !parts_.empty() && parts_.back().plan && parts_.back().plan->total_steps() != next_step_) {
+      fault(Check::summary, std::nullopt, fmt::format("the run has finished after {} steps, and the recipe has {}", next_step_, parts_.back().plan->total_steps()));
     }
   }
 
   const fs::path run_;
   AuditReport report_;
-  std::optional<Recipe> recipe_;
+  std::vector<AuditedPart> parts_;  // by `from`; empty: no recipe can be read
   std::optional<json::object> summary_;
-  std::vector<std::shared_ptr<DatasetStore>> datasets_;
-  std::optional<BatchPlan> plan_;  // empty: nothing is known of what is due
-  std::optional<RowOrder> order_;
-  std::vector<PassCounter> passes_;
   std::ifstream metrics_;
   std::optional<std::uint64_t> missing_line_;
-  std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t> trained_at_;  // epoch and batch to the first step
   std::uint64_t next_step_ = 0, counted_tokens_ = 0, counted_prompts_ = 0;
   // The chain as it was written, as it should be, and as it should be behind the last step that counts.
   Sha256Digest stored_digest_ = empty_ledger_digest(), digest_ = empty_ledger_digest(), counted_digest_ = empty_ledger_digest();

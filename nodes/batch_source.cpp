@@ -56,8 +56,20 @@ Result<Row> read_row(const Recipe& recipe, DatasetStore& store, const RowPlace& 
   return row;
 }
 
-BatchSource::BatchSource(const Recipe& recipe, const BatchPlan& plan, std::vector<std::shared_ptr<DatasetStore>> datasets, std::uint64_t first)
-    : recipe_(std::make_shared<const Recipe>(recipe)), plan_(plan), datasets_(std::move(datasets)), order_(recipe.seed, plan.datasets), next_step_(first) {}
+namespace {
+
+void drop_failed(const std::vector<FailedRow>& failed, std::vector<Row>& rows) {
+  for (const auto& one : failed) {
+    if (one.place >= rows.size()) continue;
+    auto& row = rows[one.place];
+    if (!row.dropped && row.dataset == one.dataset && row.index == one.index) row.dropped = DropReason::error;
+  }
+}
+
+}  // namespace
+
+BatchSource::BatchSource(const Recipe& recipe, const BatchPlan& plan, std::vector<std::shared_ptr<DatasetStore>> datasets, std::uint64_t first, FailedRows failed)
+    : recipe_(std::make_shared<const Recipe>(recipe)), plan_(plan), datasets_(std::move(datasets)), order_(recipe.seed, plan.datasets), next_step_(first), failed_(std::move(failed)) {}
 
 Description BatchSource::describe() { return describe_batch_source(); }
 
@@ -78,6 +90,7 @@ Result<std::optional<PromptBatch>> BatchSource::operator()(graph::Context& conte
     }
     batch.rows.push_back(*std::move(row));
   }
+  if (const auto failed = failed_.find(next_step_); failed != failed_.end()) drop_failed(failed->second, batch.rows);
   ++next_step_;
   context.bytes = most_bytes(*recipe_, batch);
   return batch;

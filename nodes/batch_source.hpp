@@ -1,6 +1,7 @@
 #pragma once
 // batch_source: the datasets' rows in the run's order, a batch at a time.
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -29,6 +30,14 @@ struct BatchPlan {
   [[nodiscard]] std::uint64_t total_steps() const;
 };
 
+/// Rows that a run dropped because asking about them had failed (DropReason::error), by step. Who computes such a batch again asks nothing about them: the failure
+/// stands in the ledger, and an answer now would make another batch.
+struct FailedRow {
+  std::uint64_t place = 0;  ///< in the batch
+  std::uint64_t dataset = 0, index = 0;
+};
+using FailedRows = std::map<std::uint64_t, std::vector<FailedRow>>;
+
 /// One row as the run's stages get it. A row that cannot be used is ErrorCode::invalid_input; the store's own errors keep their code.
 [[nodiscard]] Result<Row> read_row(const Recipe& recipe, DatasetStore& store, const RowPlace& place);
 
@@ -38,8 +47,8 @@ struct BatchPlan {
 /// trains on one row less. A batch without any other row makes no optimizer step.
 class BatchSource {
  public:
-  /// `datasets` as in Recipe::datasets(). The first batch is that of step `first`.
-  BatchSource(const Recipe& recipe, const BatchPlan& plan, std::vector<std::shared_ptr<DatasetStore>> datasets, std::uint64_t first = 0);
+  /// `datasets` as in Recipe::datasets(). The first batch is that of step `first`. Of `failed` are the rows that are at their place again.
+  BatchSource(const Recipe& recipe, const BatchPlan& plan, std::vector<std::shared_ptr<DatasetStore>> datasets, std::uint64_t first = 0, FailedRows failed = {});
   static Description describe();
 
   Result<std::optional<PromptBatch>> operator()(graph::Context& context);
@@ -50,6 +59,7 @@ class BatchSource {
   std::vector<std::shared_ptr<DatasetStore>> datasets_;
   RowOrder order_;
   std::uint64_t next_step_;
+  FailedRows failed_;
 };
 
 }  // namespace pipestill

@@ -17,6 +17,7 @@
 #include "nodes/datum_builder.hpp"
 #include "nodes/forward_backward.hpp"
 #include "nodes/init_teacher.hpp"
+#include "nodes/ledger_columns.hpp"
 #include "nodes/metrics_sink.hpp"
 #include "nodes/model_path.hpp"
 #include "nodes/stage_trace.hpp"
@@ -43,6 +44,7 @@ struct FlowParts {
   std::vector<std::shared_ptr<SamplingSession>> teachers = {};  // as in Recipe::teachers()
   std::shared_ptr<TrainingSession> student = nullptr;
   std::uint64_t first = 0;                                                    // step
+  FailedRows failed_rows = {};
   std::vector<std::shared_ptr<const StudentVersion>> initial_students = {};  // on_policy: one for each of the first s + 1 batches
   std::shared_ptr<const StudentSampleStore> student_samples = nullptr;  // may be null
   std::shared_ptr<StudentHistory> history = nullptr;
@@ -92,7 +94,7 @@ class FlowBuilder {
       : recipe_(recipe), ports_(ports), options_(options), parts_(parts) {}
 
   graph::ClosedFlow build() const {
-    auto source = graph::from("batch_source", BatchSource(recipe_, parts_.plan, datasets_of(ports_), parts_.first));
+    auto source = graph::from("batch_source", BatchSource(recipe_, parts_.plan, datasets_of(ports_), parts_.first, parts_.failed_rows));
     const auto any_batch = graph::any_order(recipe_.engine.depth);
     if (recipe_.method == Method::supervised) return train(std::move(source), graph::commits, std::nullopt);
     if (recipe_.method == Method::off_policy)
@@ -262,6 +264,12 @@ class Distillation {
     summary_.identity.merge(parts_.student->identity());
     if (options_.check_identity) {
       if (auto same = options_.check_identity(summary_.identity); !same) return Failure{"run", std::nullopt, std::move(same.error())};
+    }
+    parts_.failed_rows = ports_.failed_rows;
+    if (ports_.ledger) {
+      auto failed = failed_rows(*ports_.ledger);
+      if (!failed) return Failure{"ledger", std::nullopt, std::move(failed.error())};
+      parts_.failed_rows.merge(*failed);
     }
     if (options_.resume) {
       auto loaded = await<std::monostate>(*ports_.clock, [&](auto done) { parts_.student->load_state(options_.resume->checkpoint.student, abort_.get_token(), std::move(done)); });
@@ -543,7 +551,7 @@ std::map<std::string, std::string> data_identity(const RunPlan& plan, const Toke
 }
 
 Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock> clock, std::shared_ptr<Telemetry> telemetry,
-                                     const std::function<void(const DatasetProgress&)>& on_dataset_progress) {
+                                     const std::function<void(const DatasetProgress&)>& on_dataset_progress, Teachers teachers) {
   DistillationPorts ports{.telemetry = std::move(telemetry), .clock = clock ? std::move(clock) : std::make_shared<SystemClock>()};
   for (const auto& dataset : recipe.datasets()) {
     auto opened = open_dataset(recipe.locate(dataset.path), {.table = dataset.table,
@@ -580,16 +588,19 @@ Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock
     if (!made) return fail(std::move(made.error()));
     own = *std::move(made);
   }
+  const auto opened = recipe.teachers().opened;
   std::map<std::filesystem::path, std::shared_ptr<AnswerStore>> stores;  // one an open file
-  for (const auto& asked : recipe.teachers().opened) {
+  for (const auto& asked : opened) {
     auto teacher = make_sampling_client(asked.section, ports.clock);
     if (!teacher) return fail(in_section(asked.key, std::move(teacher.error())));
-    if (!asked.teacher_store.empty()) {
-      auto& store = stores[recipe.locate(asked.teacher_store)];
+    if (!asked.teacher_store.empty() && teachers == Teachers::asked) {
+      const auto path = recipe.locate(asked.teacher_store);
+      auto& store = stores[path];
       if (!store) {
-        auto opened = AnswerStore::open(recipe.locate(asked.teacher_store), asked.durability);
-        if (!opened) return fail(in_section(asked.key + ".teacher_store", std::move(opened.error())));
-        store = *std::move(opened);
+        const auto durability = strictest_durability(opened, [&](const Recipe::Teacher& each) { return !each.teacher_store.empty() && recipe.locate(each.teacher_store) == path; });
+        auto kept = AnswerStore::open(path, durability);
+        if (!kept) return fail(in_section(asked.key + ".teacher_store", std::move(kept.error())));
+        store = *std::move(kept);
       }
       *teacher = make_stored_sampling_client(*std::move(teacher), store, ports.tokenizer->fingerprint());
     }
@@ -603,6 +614,11 @@ Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock
   if (!student) return fail(in_section("student", std::move(student.error())));
   ports.student = *std::move(student);
   return ports;
+}
+
+Durability strictest_durability(const std::vector<Recipe::Teacher>& teachers, const std::function<bool(const Recipe::Teacher&)>& keeps) {
+  const bool is_power = std::ranges::any_of(teachers, [&](const Recipe::Teacher& teacher) { return teacher.durability == Durability::power && keeps(teacher); });
+  return is_power ? Durability::power : Durability::process;
 }
 
 std::string numbered_teacher(std::size_t number) { return "teacher" + (number == 0 ? "" : "." + std::to_string(number)); }

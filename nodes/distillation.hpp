@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "graph/engine.hpp"
+#include "nodes/batch_source.hpp"
 #include "nodes/evaluation.hpp"
 #include "nodes/messages.hpp"
 #include "nodes/recipe.hpp"
@@ -43,6 +44,7 @@ struct DistillationPorts {
   std::vector<std::shared_ptr<const Renderer>> dataset_renderers = {};  ///< by dataset, for those with their own; null, or none there: `renderer`
   /// Where a student's samples are kept before they are used; asked once, and only in on_policy of a student whose snapshots do not repeat themselves. Null: they are not kept.
   std::function<Result<std::shared_ptr<const StudentSampleStore>>()> student_samples = nullptr;
+  FailedRows failed_rows = {};  ///< of a run that is replayed; those of a run that goes on are in its ledger
   std::shared_ptr<Ledger> ledger = nullptr;  ///< at the run's first step, and nobody else's meanwhile; null: none is kept
 };
 
@@ -76,11 +78,17 @@ struct DistillationOptions {
 /// A run that goes on at a ResumePoint loads the student from there, is not evaluated before, and does otherwise what the whole run would have done from there.
 [[nodiscard]] RunSummary distil(const Recipe& recipe, const DistillationPorts& ports, const DistillationOptions& options = {});
 
+/// Whether teachers are asked; of those that are not (recorded answers take their place) no answer store is opened.
+enum class Teachers { asked, replaced };
 /// The adapters that the recipe names. Opens files, but no model. `clock` and `telemetry` are passed on as they are. A large dataset that is
 /// opened for the first time takes a while: `on_dataset_progress`, if it is there, hears how far it is.
 [[nodiscard]] Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock> clock,
                                                    std::shared_ptr<Telemetry> telemetry,
-                                                   const std::function<void(const DatasetProgress&)>& on_dataset_progress = nullptr);
+                                                   const std::function<void(const DatasetProgress&)>& on_dataset_progress = nullptr,
+                                                   Teachers teachers = Teachers::asked);
+
+/// What a store is opened with that keeps the answers of those teachers that `keeps` says: Durability::power where one of them asks for it.
+[[nodiscard]] Durability strictest_durability(const std::vector<Recipe::Teacher>& teachers, const std::function<bool(const Recipe::Teacher&)>& keeps);
 
 /// The teacher's name in RunSummary::identity: "teacher", "teacher.1", ...
 [[nodiscard]] std::string numbered_teacher(std::size_t number);

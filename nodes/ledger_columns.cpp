@@ -10,6 +10,17 @@
 #include "ports/telemetry/output_file.hpp"
 
 namespace pipestill {
+namespace {
+
+void collect_failed(const LedgerEntry& entry, FailedRows& failed) {
+  constexpr auto kFailed = kDropReasonNames[static_cast<std::size_t>(DropReason::error)];
+  for (std::size_t place = 0; place < entry.rows.size(); ++place) {
+    const auto& row = entry.rows[place];
+    if (row.outcome == kFailed) failed[entry.step].push_back({.place = place, .dataset = row.dataset, .index = row.index});
+  }
+}
+
+}  // namespace
 
 LedgerEntry ledger_entry(const StepResult& result) {
   LedgerEntry entry{.step = result.at.step,
@@ -74,6 +85,26 @@ Result<RunTotals> recorded_totals(Ledger& ledger) {
     }
   }
   return totals;
+}
+
+Result<FailedRows> failed_rows(Ledger& ledger) {
+  FailedRows failed;
+  for (std::uint64_t step = ledger.next_step(); step < ledger.next_step() + ledger.expectations(); ++step) {
+    const auto record = ledger.read(step);
+    if (!record) return fail(record.error());
+    collect_failed(record->entry, failed);
+  }
+  return failed;
+}
+
+Result<FailedRows> failed_rows(LedgerReader& reader) {
+  FailedRows failed;
+  for (;;) {
+    const auto record = reader.next();
+    if (!record) return fail(record.error());
+    if (!*record) return failed;
+    collect_failed((*record)->entry, failed);
+  }
 }
 
 Result<void> rewrite_metrics(Ledger& ledger, const std::filesystem::path& metrics) {

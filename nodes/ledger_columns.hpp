@@ -5,6 +5,7 @@
 
 #include "graph/base/clock.hpp"
 #include "graph/base/error.hpp"
+#include "nodes/batch_source.hpp"
 #include "nodes/messages.hpp"
 #include "nodes/run_totals.hpp"
 #include "ports/checkpoint/ledger.hpp"
@@ -23,6 +24,11 @@ inline constexpr std::string_view kTrained = "trained";
 
 /// The sums over the ledger's entries before next_step().
 [[nodiscard]] Result<RunTotals> recorded_totals(Ledger& ledger);
+
+/// Of the ledger's expectations.
+[[nodiscard]] Result<FailedRows> failed_rows(Ledger& ledger);
+/// Of everything that the reader has not read yet.
+[[nodiscard]] Result<FailedRows> failed_rows(LedgerReader& reader);
 
 /// Makes metrics.jsonl again: the lines of the ledger's entries before next_step(), as they were written. Aside, and then in place of what is there.
 [[nodiscard]] Result<void> rewrite_metrics(Ledger& ledger, const std::filesystem::path& metrics);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/json/serialize.hpp>
+#include <iterator>
 #include <mutex>
 #include <string_view>
 #include <system_error>
@@ -158,17 +159,22 @@ void forget_fingerprints(json::value& recipe) {
   }
 }
 
-/// Whether what was computed before may come out otherwise now: something was changed on purpose. Only where the learning rate falls towards it does the run's end
+/// For what computed batches may come out otherwise now: it was changed on purpose. Only where the learning rate falls towards it does the run's end
 /// matter to the batches before it.
-bool may_change_results(IdentityFacts before, IdentityFacts now, const Recipe::Training& training) {
+std::vector<FactDifference> changes_of_results(IdentityFacts before, IdentityFacts now, const Recipe::Training& training) {
   if (training.lr_schedule == LearningRateSchedule::constant) {
     for (auto* facts : {&before, &now}) facts->erase("training.max_steps"), facts->erase("training.epochs");
   }
-  return before != now;
+  return differences(before, now);
 }
 
 bool never_began(const RunSummary& summary, std::uint64_t first) {
-  return summary.failure && summary.failure->error.code == ErrorCode::invalid_input && summary.totals.steps == first;
+  if (!summary.failure || summary.totals.steps != first) return false;
+  return summary.failure->error.code == ErrorCode::invalid_input || summary.failure->error.code == ErrorCode::not_recorded;
+}
+
+Result<Recipe> recipe_of(const RunPart& part, const std::filesystem::path& identity_file, const std::filesystem::path& directory) {
+  return parse_recipe(json::serialize(part.recipe), identity_file.string(), directory, {});
 }
 
 /// One process's part of a run: its ports, its directory, and what it writes there.
@@ -177,7 +183,7 @@ class Recording {
   Recording(const Recipe& recipe, const RecordedRunOptions& options) : recipe_(recipe), options_(options), clock_(options.clock ? options.clock : std::make_shared<SystemClock>()) {}
 
   Result<void> prepare() {
-    auto ports = make_ports(recipe_, clock_, nullptr, options_.on_dataset_progress);
+    auto ports = make_ports(recipe_, clock_, nullptr, options_.on_dataset_progress, is_replay() ? Teachers::replaced : Teachers::asked);
     if (!ports) return fail(std::move(ports.error()));
     ports_ = *std::move(ports);
     if (!options_.replayed.empty()) {
@@ -192,48 +198,82 @@ class Recording {
 
   /// Every teacher gives way to the answers that the other run recorded of it.
   Result<void> replay() {
-    auto identity = RunIdentity::read(options_.replayed / "identity.json");
-    if (!identity) return fail(std::move(identity.error()));
-    ports_.student_samples = [this, run = identity->run]() -> Result<std::shared_ptr<const StudentSampleStore>> {
+    const auto file = options_.replayed / "identity.json";
+    auto other = RunIdentity::read(file);
+    if (!other) return fail(std::move(other.error()));
+    if (const auto original = other->facts.find(kReplayed); original != other->facts.end()) {
+      return fail(ErrorCode::invalid_input, options_.replayed.string() + " is a replay itself, and keeps no answers: name the run that it replays, " + original->second);
+    }
+    if (auto repeated = recorded_as_one(*other, file); !repeated) return repeated;
+    ports_.student_samples = [this, other = *other, file]() -> Result<std::shared_ptr<const StudentSampleStore>> {
+      if (auto same = asked_as_recorded(other, file); !same) return fail(std::move(same.error()));
       auto store = AnswerStore::open_read_only(options_.replayed / "answers.sqlite");
       if (!store) return fail(ErrorCode::invalid_input, "the run cannot be replayed without its student's samples: " + store.error().message);
-      return std::make_shared<const StudentSampleStore>(*std::move(store), run, StudentSampleStore::Missing::refused);
+      return std::make_shared<const StudentSampleStore>(*std::move(store), other.names(), StudentSampleStore::Missing::refused);
     };
     const auto opened = recipe_.teachers().opened;
     for (std::size_t i = 0; i < opened.size(); ++i) {
-      const auto recorded = identity->facts.find(numbered_teacher(i));
-      if (recorded == identity->facts.end()) return fail(ErrorCode::invalid_input, (options_.replayed / "identity.json").string() + " does not say which " + numbered_teacher(i) + " the run asked");
+      const auto recorded = other->facts.find(numbered_teacher(i));
+      if (recorded == other->facts.end()) return fail(ErrorCode::invalid_input, file.string() + " does not say which " + numbered_teacher(i) + " the run asked");
       auto store = AnswerStore::open_read_only(opened[i].teacher_store.empty() ? options_.replayed / "answers.sqlite" : recipe_.locate(opened[i].teacher_store));
-      if (!store) return fail(ErrorCode::invalid_input, "the run cannot be replayed without its answers: " + store.error().message);
+      if (!store) {
+        return fail(ErrorCode::invalid_input, "the run cannot be replayed without its answers, which are kept where " + opened[i].key +
+                                                  ".teacher_store says, or beside a run with a model that does not repeat itself: " + store.error().message);
+      }
       auto& client = i == 0 ? ports_.teacher : ports_.more_teachers[i - 1];
       client = make_replaying_sampling_client(client, *std::move(store), {.model = recorded->second, .tokenizer = ports_.tokenizer->fingerprint()});
     }
+    auto ledger = LedgerReader::open(options_.replayed / "run.sqlite");
+    if (!ledger) return fail(std::move(ledger.error()));
+    auto failed = failed_rows(*ledger);
+    if (!failed) return fail(std::move(failed.error()));
+    ports_.failed_rows = *std::move(failed);
     return {};
   }
 
-  /// What a model would not say twice is kept beside the run.
+  /// Whether one recipe makes that run again.
+  Result<void> recorded_as_one(const RunIdentity& other, const std::filesystem::path& file) const {
+    const auto parts = other.parts_with_batches();
+    for (std::size_t i = 1; i < parts.size(); ++i) {
+      const auto before = recipe_of(parts[i - 1], file, recipe_.directory), then = recipe_of(parts[i], file, recipe_.directory);
+      if (!before || !then) return fail(before ? then.error() : before.error());
+      const auto changes = changes_of_results(before->identity_keys(), then->identity_keys(), then->training);
+      if (changes.empty()) continue;
+      return fail(ErrorCode::invalid_input, fmt::format("{} cannot be replayed: at batch {} its {} was changed on purpose, from {} to {}, and a replay has one recipe", options_.replayed.string(), parts[i].from,
+                                                        changes.front().name, changes.front().before, changes.front().now));
+    }
+    return {};
+  }
+
+  /// A student's samples are its own alone: another recipe's student would not have said them.
+  Result<void> asked_as_recorded(const RunIdentity& other, const std::filesystem::path& file) const {
+    if (other.parts.empty()) return fail(ErrorCode::invalid_input, file.string() + " says nothing of a run: it has not begun");
+    const auto recorded = recipe_of(other.parts.back(), file, recipe_.directory);
+    if (!recorded) return fail(recorded.error());
+    const auto changes = changes_of_results(recorded->identity_keys(), recipe_.identity_keys(), recipe_.training);
+    if (changes.empty()) return {};
+    const auto& other_key = changes.front();
+    return fail(ErrorCode::invalid_input, fmt::format("{} was recorded with {} {}, not {}: its student does not repeat itself, and another recipe's student would not have said what it said", options_.replayed.string(),
+                                                      other_key.name, other_key.before, other_key.now));
+  }
+
+  /// What a model would not say twice is kept beside the run; and then what the other teachers say, too, so that it can be replayed.
   Result<void> keep_answers(const RunDirectory& directory) {
     if (is_replay()) return {};
     const auto opened = recipe_.teachers().opened;
+    const auto client_of = [&](std::size_t i) -> std::shared_ptr<SamplingClient>& { return i == 0 ? ports_.teacher : ports_.more_teachers[i - 1]; };
+    bool are_repeatable = recipe_.method != Method::on_policy || ports_.student->capabilities().has_repeatable_snapshots;
+    for (std::size_t i = 0; i < opened.size(); ++i) are_repeatable = are_repeatable && (!opened[i].teacher_store.empty() || client_of(i)->capabilities().is_repeatable());
+    if (are_repeatable) return {};
+    auto store = AnswerStore::open(directory.answers(), strictest_durability(opened, [](const Recipe::Teacher&) { return true; }));
+    if (!store) return fail(std::move(store.error()));
     for (std::size_t i = 0; i < opened.size(); ++i) {
-      auto& client = i == 0 ? ports_.teacher : ports_.more_teachers[i - 1];
-      if (!opened[i].teacher_store.empty() || client->capabilities().is_repeatable()) continue;
-      const auto store = own_store(directory, opened[i].durability);
-      if (!store) return fail(store.error());
-      client = make_stored_sampling_client(client, *store, ports_.tokenizer->fingerprint());
+      if (opened[i].teacher_store.empty()) client_of(i) = make_stored_sampling_client(client_of(i), *store, ports_.tokenizer->fingerprint());
     }
-    ports_.student_samples = [this, &directory]() -> Result<std::shared_ptr<const StudentSampleStore>> {
-      auto store = own_store(directory, recipe_.teacher->durability);
-      if (!store) return fail(std::move(store.error()));
-      return std::make_shared<const StudentSampleStore>(*std::move(store), identity_.run, StudentSampleStore::Missing::asked);
+    ports_.student_samples = [this, store = *std::move(store)]() -> Result<std::shared_ptr<const StudentSampleStore>> {
+      return std::make_shared<const StudentSampleStore>(store, identity_.names(), StudentSampleStore::Missing::asked);
     };
     return {};
-  }
-
-  /// The run's own, made where the first model needs it.
-  Result<std::shared_ptr<AnswerStore>> own_store(const RunDirectory& directory, Durability durability) {
-    if (own_store_) return own_store_;
-    return AnswerStore::open(directory.answers(), durability).map([&](std::shared_ptr<AnswerStore> made) { return own_store_ = std::move(made); });
   }
 
   Result<void> begin(const RunDirectory& directory) {
@@ -267,13 +307,19 @@ class Recording {
     return place_ ? check_versions(recipe_, *place_) : Result<void>();
   }
 
-  /// The recipe was changed on purpose in what batches depend on.
-  void expect_other_results() { is_other_ = true; }
+  /// The recipe was changed on purpose: perhaps in what batches depend on.
+  void take_change(std::vector<std::string> reasons, bool is_other) {
+    is_changed_ = !reasons.empty();
+    is_other_ = is_other;
+    identity_.reasons.insert(identity_.reasons.end(), std::make_move_iterator(reasons.begin()), std::make_move_iterator(reasons.end()));
+  }
 
   /// Cuts everything back to that place.
   Result<void> go_on(const RunDirectory& directory) {
-    const std::uint64_t cursor = place_ ? place_->facts.step : 0;
+    const std::uint64_t cursor = first_step();
+    goes_on_ = true;
     was_cut_ = !identity_.facts.empty();
+    if (!identity_.parts.empty() && identity_.parts.back().from > cursor) is_other_ = true;  // those before it were another recipe's
     fault_point("resume.before_cut");
     if (!has_ledger_) {  // killed before the ledger was whole
       std::error_code ignored;
@@ -326,22 +372,26 @@ class Recording {
     distillation.check_identity = [&](const IdentityFacts& facts) -> Result<void> {
       auto now = facts;
       if (is_replay()) now[kReplayed] = replayed();
-      const bool is_other_machine = !identity_.facts.empty() && may_change_results(identity_.facts, now, recipe_.training);
+      const bool is_other_machine = !identity_.facts.empty() && identity_.facts != now;
       if (auto same = identity_.take_over(now, allowed_); !same) return same;
       if (is_other_machine && !is_other_) notice("the batches that the ledger has behind it are not compared after all: what was changed may have changed them");
-      if (identity_.run.empty() || is_other_ || is_other_machine) identity_.run = RunIdentity::fresh_name();
       if (is_other_ || is_other_machine) {  // first, and durably: the change is no change any more when it is written down
         if (auto dropped = ports_.ledger->drop_expectations().and_then([&] { return ports_.ledger->sync(); }); !dropped) return dropped;
       }
+      if (goes_on_) {
+        if (auto moved = ports_.ledger->set_origin(origin()); !moved) return moved;
+      }
+      take_part(is_other_ || is_other_machine);
       if (auto written = identity_.write(directory.identity()); !written) return written;
-      return directory.write_recipe(with_fingerprints(recipe_.resolved, plan_));  // of a run that goes on: with what was allowed to change
+      fault_point("run.before_recipe");
+      return directory.write_recipe(identity_.parts.back().recipe);  // of a run that goes on: with what was allowed to change
     };
     distillation.on_evaluation = [&, next = options_.distillation.on_evaluation](const EvaluationRecord& record) {
       (*files)->write(record);
       if (next) next(record);
     };
     auto summary = distil(recipe_, ports_, distillation);
-    if (never_began(summary, resume_ ? resume_->checkpoint.facts.step : 0)) return fail(std::move(summary.failure->error));
+    if (never_began(summary, first_step())) return fail(std::move(summary.failure->error));
     if (eval_before_) summary.eval_before = eval_before_;
     const auto settle = [&summary](Result<void> done) {
       if (done || summary.failure) return;
@@ -360,11 +410,25 @@ class Recording {
   /// The ledger's file is let go of.
   void forget() { ports_.ledger.reset(); }
 
-  RunIdentity& identity() { return identity_; }
-
  private:
+  /// identity.json says from now on by which recipe the batches from here on are computed.
+  void take_part(bool is_other) {
+    auto recipe = with_fingerprints(recipe_.resolved, plan_);
+    auto& parts = identity_.parts;
+    identity_.cut_back(first_step());
+    if (parts.empty() || is_other || is_changed_) {
+      auto name = parts.empty() || is_other ? RunIdentity::fresh_name() : parts.back().name;
+      parts.push_back({first_step(), std::move(name), std::move(recipe)});
+    } else {
+      parts.back().recipe = std::move(recipe);
+    }
+  }
+
+  [[nodiscard]] LedgerOrigin origin() const { return {.recipe_directory = std::filesystem::absolute(recipe_.directory)}; }
+  [[nodiscard]] std::uint64_t first_step() const { return resume_ ? resume_->checkpoint.facts.step : place_ ? place_->facts.step : 0; }
+
   Result<void> begin_ledger(const RunDirectory& directory) {
-    auto ledger = Ledger::create(directory.ledger(), {.recipe_directory = std::filesystem::absolute(recipe_.directory)});
+    auto ledger = Ledger::create(directory.ledger(), origin());
     if (!ledger) return fail(std::move(ledger.error()));
     ports_.ledger = *std::move(ledger);
     if (auto synced = ports_.ledger->sync(); !synced) return synced;
@@ -408,7 +472,7 @@ class Recording {
   static constexpr const char* kLedgerKey = "ledger";    // of --allow-changed
   static constexpr const char* kReplayed = "replayed";  // the fact in identity.json
   [[nodiscard]] bool is_replay() const { return !options_.replayed.empty(); }
-  [[nodiscard]] std::string replayed() const { return std::filesystem::absolute(options_.replayed).lexically_normal().string(); }
+  [[nodiscard]] std::string replayed() const { return (std::filesystem::absolute(options_.replayed) / ".").lexically_normal().parent_path().string(); }
 
   const Recipe& recipe_;
   const RecordedRunOptions& options_;
@@ -417,10 +481,11 @@ class Recording {
   RunPlan plan_;
   RunIdentity identity_;
   std::span<const std::string> allowed_;
-  std::shared_ptr<AnswerStore> own_store_;
   bool has_ledger_ = false;
-  bool is_other_ = false;  // the recipe's batches are
-  bool was_cut_ = false;   // another process has begun the run
+  bool is_changed_ = false;  // the recipe is another
+  bool is_other_ = false;    // and so are its batches
+  bool goes_on_ = false;     // in a directory that was there
+  bool was_cut_ = false;     // another process has begun the run
   std::optional<SavedCheckpoint> place_;
   std::optional<ResumePoint> resume_;
   std::optional<EvaluationResult> eval_before_;
@@ -444,35 +509,52 @@ Result<RunSummary> record_run(const Recipe& recipe, const RecordedRunOptions& op
   return summary;
 }
 
+namespace {
+
+/// What the run was computed by until now: as identity.json says, or recipe.json where it had not begun.
+Result<Recipe> computed_recipe(const RunIdentity& identity, const RunDirectory& directory, const std::filesystem::path& paths_from) {
+  if (!identity.parts.empty()) return recipe_of(identity.parts.back(), directory.identity(), paths_from);
+  return read_text_file(directory.recipe(), kMaxJsonBytes).and_then([&](const std::string& text) { return parse_recipe(text, directory.recipe().string(), paths_from, {}); });
+}
+
+/// recipe.json is that of the part before: the run was killed after identity.json was written, and before it was.
+bool is_left_behind(const json::value& recipe, const RunIdentity& identity, const std::filesystem::path& file) {
+  if (identity.parts.size() < 2) return false;
+  const auto found = parse_recipe(json::serialize(recipe), file.string(), file.parent_path(), {});
+  const auto before = recipe_of(identity.parts[identity.parts.size() - 2], file, file.parent_path());
+  return found && before && found->identity_keys() == before->identity_keys();
+}
+
+}  // namespace
+
 Result<Recipe> recorded_recipe(const std::filesystem::path& run, std::span<const Override> overrides, Fingerprints fingerprints) {
   const auto file = run / "recipe.json";
-  auto text = read_text_file(file, kMaxJsonBytes);
+  const auto text = read_text_file(file, kMaxJsonBytes);
   if (!text) return fail(text.error());
-  if (fingerprints == Fingerprints::forgotten) {
-    auto recipe = parse_strict_json(*text, file.string());
-    if (!recipe) return fail(std::move(recipe.error()));
-    forget_fingerprints(*recipe);
-    *text = json::serialize(*recipe);
-  }
+  auto recipe = parse_strict_json(*text, file.string());
+  if (!recipe) return fail(std::move(recipe.error()));
+  const auto identity = RunIdentity::read(run / "identity.json");
+  if (!identity) return fail(identity.error());
+  if (is_left_behind(*recipe, *identity, file)) *recipe = identity->parts.back().recipe;
+  if (fingerprints == Fingerprints::forgotten) forget_fingerprints(*recipe);
   const auto ledger = LedgerReader::open(run / "run.sqlite");
   if (!ledger) {
     return fail(ErrorCode::invalid_input, "where the paths of " + file.string() + " start from is not known: " + ledger.error().message + "; give the recipe again");
   }
-  return parse_recipe(*text, file.string(), ledger->origin().recipe_directory, overrides);
+  return parse_recipe(json::serialize(*recipe), file.string(), ledger->origin().recipe_directory, overrides);
 }
 
 Result<RunSummary> resume_run(RunDirectory directory, const Recipe& recipe, std::span<const std::string> allowed_changes, const RecordedRunOptions& options) {
-  const auto recorded = read_text_file(directory.recipe(), kMaxJsonBytes).and_then([&](const std::string& text) {
-    return parse_recipe(text, directory.recipe().string(), recipe.directory, {});
-  });
-  if (!recorded) return fail(recorded.error());
-  auto reasons = allowed_differences(recorded->identity_keys(), recipe.identity_keys(), allowed_changes);
+  const auto identity = RunIdentity::read(directory.identity());
+  if (!identity) return fail(identity.error());
+  const auto computed = computed_recipe(*identity, directory, recipe.directory);
+  if (!computed) return fail(computed.error());
+  auto reasons = allowed_differences(computed->identity_keys(), recipe.identity_keys(), allowed_changes);
   if (!reasons) return fail(std::move(reasons.error()));
   Recording recording(recipe, options);
   if (auto prepared = recording.prepare(); !prepared) return fail(std::move(prepared.error()));
   if (auto found = recording.find_place(directory, allowed_changes); !found) return fail(std::move(found.error()));
-  if (may_change_results(recorded->identity_keys(), recipe.identity_keys(), recipe.training)) recording.expect_other_results();
-  recording.identity().reasons.insert(recording.identity().reasons.end(), reasons->begin(), reasons->end());
+  recording.take_change(*std::move(reasons), !changes_of_results(computed->identity_keys(), recipe.identity_keys(), recipe.training).empty());
   if (auto cut = recording.go_on(directory); !cut) return fail(std::move(cut.error()));
   return recording.run(directory);
 }

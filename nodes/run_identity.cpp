@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
+#include <optional>
 #include <random>
-#include <set>
 #include <system_error>
 #include <utility>
 
@@ -27,21 +27,38 @@ std::string shown_fact(const IdentityFacts& facts, const std::string& name) {
   return found == facts.end() ? "nothing" : printable(found->second, 100);
 }
 
+std::optional<RunPart> part_of(const json::value& value) {
+  const auto* object = value.if_object();
+  if (!object) return std::nullopt;
+  const auto *from = object->if_contains("from"), *name = object->if_contains("name"), *recipe = object->if_contains("recipe");
+  json::error_code not_whole;
+  const auto first = from && from->is_number() ? from->to_number<std::uint64_t>(not_whole) : 0;
+  if (!from || !from->is_number() || not_whole || !name || !name->is_string() || !recipe || !recipe->is_object()) return std::nullopt;
+  return RunPart{first, std::string(name->get_string()), recipe->get_object()};
+}
+
 }  // namespace
 
-Result<std::vector<std::string>> allowed_differences(const IdentityFacts& before, const IdentityFacts& now, std::span<const std::string> allowed) {
-  std::set<std::string> names;
-  for (const auto& [name, value] : before) names.insert(name);
-  for (const auto& [name, value] : now) names.insert(name);
-  std::vector<std::string> reasons;
-  for (const auto& name : names) {
+std::vector<FactDifference> differences(const IdentityFacts& before, const IdentityFacts& now) {
+  auto all = before;
+  all.insert(now.begin(), now.end());
+  std::vector<FactDifference> found;
+  for (const auto& [name, value] : all) {
     const auto then = before.find(name), here = now.find(name);
     if (then != before.end() && here != now.end() && then->second == here->second) continue;
+    found.push_back({name, shown_fact(before, name), shown_fact(now, name)});
+  }
+  return found;
+}
+
+Result<std::vector<std::string>> allowed_differences(const IdentityFacts& before, const IdentityFacts& now, std::span<const std::string> allowed) {
+  std::vector<std::string> reasons;
+  for (const auto& [name, then, here] : differences(before, now)) {
     if (std::ranges::find(allowed, name) == allowed.end()) {
-      return fail(ErrorCode::invalid_input, "the run cannot go on as it began: " + name + " was " + shown_fact(before, name) + ", and is " + shown_fact(now, name) +
-                                                " now; --allow-changed " + name + " says that it is meant");
+      return fail(ErrorCode::invalid_input,
+                  "the run cannot go on as it began: " + name + " was " + then + ", and is " + here + " now; --allow-changed " + name + " says that it is meant");
     }
-    reasons.push_back("resumed with another " + name + ": " + shown_fact(before, name) + " before, " + shown_fact(now, name) + " then");
+    reasons.push_back("resumed with another " + name + ": " + then + " before, " + here + " then");
   }
   return reasons;
 }
@@ -53,6 +70,24 @@ std::string RunIdentity::fresh_name() {
   return name;
 }
 
+std::vector<RunPart> RunIdentity::parts_with_batches() const {
+  std::vector<RunPart> with;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (i + 1 == parts.size() || parts[i].from < parts[i + 1].from) with.push_back(parts[i]);
+  }
+  return with;
+}
+
+std::map<std::uint64_t, std::string> RunIdentity::names() const {
+  std::map<std::uint64_t, std::string> names;
+  for (const auto& part : parts) names[part.from] = part.name;
+  return names;
+}
+
+void RunIdentity::cut_back(std::uint64_t cursor) {
+  for (auto& part : parts) part.from = std::min(part.from, cursor);
+}
+
 Result<RunIdentity> RunIdentity::read(const std::filesystem::path& file) {
   RunIdentity identity;
   std::error_code ignored;
@@ -62,13 +97,19 @@ Result<RunIdentity> RunIdentity::read(const std::filesystem::path& file) {
   const auto parsed = parse_strict_json(*text, file.string());
   if (!parsed) return fail(parsed.error());
   const auto* object = parsed->if_object();
-  const auto* run = object ? object->if_contains("run") : nullptr;
+  const auto* parts = object ? object->if_contains("parts") : nullptr;
   const auto* facts = object ? object->if_contains("identity") : nullptr;
   const auto* reasons = object ? object->if_contains("reasons") : nullptr;
-  if (!run || !run->is_string() || !facts || !facts->is_object() || !reasons || !reasons->is_array()) {
-    return fail(ErrorCode::invalid_input, file.string() + " must be an object with run (a text), identity (an object of texts) and reasons (a list of texts)");
+  if (!parts || !parts->is_array() || !facts || !facts->is_object() || !reasons || !reasons->is_array()) {
+    return fail(ErrorCode::invalid_input, file.string() + " must be an object with parts (a list), identity (an object of texts) and reasons (a list of texts)");
   }
-  identity.run = run->get_string();
+  for (const auto& each : parts->get_array()) {
+    auto part = part_of(each);
+    if (!part || (identity.parts.empty() ? part->from != 0 : part->from < identity.parts.back().from)) {
+      return fail(ErrorCode::invalid_input, file.string() + ": each of parts must have from (a batch: of the first 0, of the others not before the last one's), name and recipe (an object)");
+    }
+    identity.parts.push_back(*std::move(part));
+  }
   for (const auto& [name, value] : facts->get_object()) {
     if (!value.is_string()) return fail(ErrorCode::invalid_input, file.string() + ": " + printable(name) + " must be a text");
     identity.facts.emplace(name, value.get_string());
@@ -83,7 +124,11 @@ Result<RunIdentity> RunIdentity::read(const std::filesystem::path& file) {
 Result<void> RunIdentity::write(const std::filesystem::path& file) const {
   json::object listed;
   for (const auto& [name, value] : facts) listed[name] = value;
-  const json::object whole{{"run", run}, {"identity", std::move(listed)}, {"reasons", json::array(reasons.begin(), reasons.end())}};
+  json::array each;
+  for (const auto& part : parts) {
+    each.push_back(json::object{{"from", part.from}, {"name", part.name}, {"recipe", part.recipe}});
+  }
+  const json::object whole{{"parts", std::move(each)}, {"identity", std::move(listed)}, {"reasons", json::array(reasons.begin(), reasons.end())}};
   return write_file_atomically(file, to_pretty_json(whole) + "\n");
 }
 

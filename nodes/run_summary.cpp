@@ -74,6 +74,8 @@ std::string_view name_of(ErrorCode code) {
   switch (code) {
     case ErrorCode::invalid_input:
       return "invalid_input";
+    case ErrorCode::not_recorded:
+      return "not_recorded";
     case ErrorCode::backend_failed:
       return "backend_failed";
     case ErrorCode::storage_failed:

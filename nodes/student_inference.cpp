@@ -37,7 +37,7 @@ void StudentInference::operator()(PromptBatch prompts, graph::Context& context, 
     const auto& sampled = batch.rows[i];
     const auto& row = sampled.row;
     if (row.dropped) continue;
-    draws[i] = Draw{{.dataset = row.dataset, .epoch = row.epoch, .row = row.index, .sample = 0, .version = context.lease.version.value}, options_->datasets[row.dataset].request(sampled)};
+    draws[i] = Draw{{.dataset = row.dataset, .epoch = row.epoch, .row = row.index, .sample = 0, .version = context.lease.version.value, .step = batch.at.step}, options_->datasets[row.dataset].request(sampled)};
   }
   const auto gather = std::make_shared<RowGather>(
       std::move(batch), asked, [](SampledBatch&) {}, std::move(done));

@@ -10,6 +10,7 @@ namespace pipestill {
 /// Who has to act. The program maps it to its exit status (app/exit_status.hpp).
 enum class ErrorCode {
   invalid_input,   ///< the user's recipe, file or argument is wrong
+  not_recorded,    ///< a run that asks recorded answers alone has none to a request: another run is replayed than was recorded, or not all of it was; no policy for rows applies
   backend_failed,  ///< a teacher or a trainer failed
   storage_failed,  ///< a disk or a database failed that the run's own promises rest on: no policy for rows applies
   cancelled,       ///< the work was no longer wanted

@@ -243,6 +243,12 @@ struct LedgerFile {
 
 namespace {
 
+Result<void> write_origin(SqliteDatabase& database, const char* statement, const LedgerOrigin& origin) {
+  auto prepared = database.prepare(statement);
+  if (!prepared) return fail(std::move(prepared.error()));
+  return prepared->bind(1, std::string_view(origin.recipe_directory.native())).run();
+}
+
 std::optional<std::uint64_t> sum_of_known(const std::optional<std::uint64_t>& a, const std::optional<std::uint64_t>& b) {
   return a || b ? std::optional(a.value_or(0) + b.value_or(0)) : std::nullopt;
 }
@@ -344,9 +350,7 @@ Ledger::~Ledger() = default;
 Result<std::unique_ptr<Ledger>> Ledger::create(const std::filesystem::path& path, const LedgerOrigin& origin) {
   auto database = SqliteDatabase::open(path, SqliteDatabase::Mode::create, ledger_identity());
   if (!database) return fail(std::move(database.error()));
-  auto insert = database->prepare("INSERT INTO origin VALUES (?1)");
-  if (!insert) return fail(std::move(insert.error()));
-  if (auto inserted = insert->bind(1, std::string_view(origin.recipe_directory.native())).run(); !inserted) return fail(std::move(inserted.error()));
+  if (auto written = write_origin(*database, "INSERT INTO origin VALUES (?1)", origin); !written) return fail(std::move(written.error()));
   auto writing = Writing::over(*std::move(database));
   if (!writing) return fail(std::move(writing.error()));
   return std::unique_ptr<Ledger>(new Ledger(*std::move(writing)));
@@ -413,6 +417,7 @@ Result<void> Ledger::drop_expectations() {
   if (done) w.end = w.next;
   return done;
 }
+Result<void> Ledger::set_origin(const LedgerOrigin& origin) { return write_origin(writing_->file.database, "UPDATE origin SET recipe_directory = ?1", origin); }
 Result<void> Ledger::sync() { return writing_->file.database.sync(); }
 
 Result<void> Ledger::close() {

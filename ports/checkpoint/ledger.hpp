@@ -54,6 +54,8 @@ class Ledger {
   [[nodiscard]] std::uint64_t expectations() const;
   /// Takes the entries from next_step() on away, for a run that ends before them: its end was changed.
   [[nodiscard]] Result<void> drop_expectations();
+  /// The recipe's paths start elsewhere from now on.
+  [[nodiscard]] Result<void> set_origin(const LedgerOrigin& origin);
   /// What was appended until now survives a loss of power. May be called while another thread appends.
   [[nodiscard]] Result<void> sync();
   /// Ends the writing: afterwards the file can be read anywhere, and nothing else is left beside it. At most once; nothing may follow.

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <bit>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <utility>
@@ -94,7 +95,9 @@ void answer(const Source& source, const Sha256Digest& key, typename Kind::Reques
       }
     }
     if (stop.stop_requested()) return done(fail(ErrorCode::cancelled, "the request was stopped"));
-    if (!source.model) return done(fail(ErrorCode::invalid_input, "the recorded answers in " + source.store->path().string() + " have none to this request: the run that is replayed was another"));
+    if (!source.model) {
+      return done(fail(ErrorCode::not_recorded, "the recorded answers in " + source.store->path().string() + " have none to this request: the run that is replayed was another, did not come so far, or has lost it"));
+    }
     if (traces_points()) trace_fact("asked " + to_hex(key));
     Kind::ask(*source.model, std::move(request), std::move(stop), Completion<Answer>([source, key, done](Result<Answer> asked) { keep<Kind>(source, key, std::move(asked), done); }));
   });
@@ -217,7 +220,7 @@ Sha256Digest answer_key(const std::string& run, const StudentDraw& draw, const S
 }
 
 void StudentSampleStore::sample(const StudentDraw& draw, std::shared_ptr<SamplingSession> student, SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) const {
-  const auto key = answer_key(run_, draw, request);
+  const auto key = answer_key(std::prev(names_.upper_bound(draw.step))->second, draw, request);
   answer<StudentSampling>({store_, is_recorded_only() ? nullptr : std::move(student)}, key, std::move(request), std::move(stop), std::move(done));
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // A durable cache in front of any sampling client: what was answered once is not asked again.
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -26,6 +27,7 @@ struct StudentDraw {
   std::uint64_t dataset = 0, epoch = 0, row = 0;  ///< the row, and the pass through its dataset in which it comes
   std::uint64_t sample = 0;                       ///< of that row in that pass
   std::uint64_t version = 0;                      ///< of the student: the batches that it has met
+  std::uint64_t step = 0;                         ///< of the batch that the row is in: which of the run's names holds; not in the key itself
   bool operator==(const StudentDraw&) const = default;
 };
 /// Of a sample that belongs to one draw of one run alone: SHA-256 over the run's name, which stands for its model and its tokenizer, the draw, and what the other
@@ -40,23 +42,25 @@ struct StudentDraw {
 [[nodiscard]] std::shared_ptr<SamplingClient> make_stored_sampling_client(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store, std::string tokenizer_fingerprint);
 
 /// Recorded answers alone: opens no model. `inner` says what the model can do, and `origin` whose answers they are. A request that the store has no
-/// answer for is ErrorCode::invalid_input.
+/// answer for is ErrorCode::not_recorded.
 [[nodiscard]] std::shared_ptr<SamplingClient> make_replaying_sampling_client(std::shared_ptr<SamplingClient> inner, std::shared_ptr<AnswerStore> store, AnswerOrigin origin);
 
 /// What a student said that would not say it again, of one run. Thread-safe; requests under way keep what they need.
 class StudentSampleStore {
  public:
   enum class Missing { asked, refused };  ///< what becomes of a draw that the store does not have
-  StudentSampleStore(std::shared_ptr<AnswerStore> store, std::string run, Missing missing) : store_(std::move(store)), run_(std::move(run)), missing_(missing) {}
+  using Names = std::map<std::uint64_t, std::string>;
+  /// `names` of the run by the step from which each holds; one holds from 0.
+  StudentSampleStore(std::shared_ptr<AnswerStore> store, Names names, Missing missing) : store_(std::move(store)), names_(std::move(names)), missing_(missing) {}
 
   /// student->sample(), but that the answer is committed before `done` gets it, and that of a draw which the store has is not asked for: nobody draws twice.
-  /// Missing::refused: ErrorCode::invalid_input. Errors of the store are ErrorCode::storage_failed.
+  /// Missing::refused: ErrorCode::not_recorded. Errors of the store are ErrorCode::storage_failed.
   void sample(const StudentDraw& draw, std::shared_ptr<SamplingSession> student, SampleRequest request, std::stop_token stop, Completion<SampledSequence> done) const;
   [[nodiscard]] bool is_recorded_only() const { return missing_ == Missing::refused; }
 
  private:
   const std::shared_ptr<AnswerStore> store_;
-  const std::string run_;
+  const Names names_;
   const Missing missing_;
 };
 

@@ -53,7 +53,7 @@ pcg64 random_of(const Sha256Digest& state, std::span<const Token> prompt, const 
   Sha256 hash;
   hash.field(digest_bytes(state)).field(bytes_of(prompt));
   hash.number(static_cast<std::uint64_t>(params.max_tokens)).number(std::bit_cast<std::uint64_t>(params.temperature));
-  hash.number(static_cast<std::uint64_t>(params.top_k)).number(std::bit_cast<std::uint64_t>(params.top_p)).number(params.seed);
+  hash.number(static_cast<std::uint64_t>(params.top_k)).number(std::bit_cast<std::uint64_t>(params.top_p)).number(params.temperature == 0 ? 0 : params.seed);
   hash.number(params.stop.index());
   if (const auto* texts = std::get_if<std::vector<std::string>>(&params.stop)) {
     for (const auto& text : *texts) hash.field(text);

@@ -15,7 +15,7 @@ namespace pipestill {
 ///
 /// log p(token | the tokens before) = -(log V + 2u), where u in [0, 1) is a hash of state, tokens before, and token: the same in sample()
 /// and score(), and never more than a uniform model's, so that no sum of probabilities passes 1. Temperature, top_k and top_p enter the
-/// hash only.
+/// hash only; at temperature 0, where nothing is drawn, the seed does not.
 class SimulatedModel {
  public:
   /// `vocab_size` is at least 1; answers hold tokens below it.

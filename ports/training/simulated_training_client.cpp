@@ -420,7 +420,8 @@ TrainingCapabilities SimulatedTrainingClient::capabilities() const {
           .has_soft_targets = true,
           .has_micro_batches = true,
           .is_deterministic = true,
-          .can_sample_snapshots_in_training = true};
+          .can_sample_snapshots_in_training = true,
+          .has_repeatable_snapshots = options_.repeatable};
 }
 
 }  // namespace pipestill

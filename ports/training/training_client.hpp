@@ -57,6 +57,7 @@ struct TrainingCapabilities {
   bool has_micro_batches = false;  ///< Loss::micro_batch_rows may be other than 0
   bool is_deterministic = false;  ///< the same calls give the same bits
   bool can_sample_snapshots_in_training = false;  ///< snapshots may be sampled while training goes on (on-policy)
+  bool has_repeatable_snapshots = false;          ///< what SamplingCapabilities::is_repeatable() of a snapshot will say
 };
 
 /// A student's weights and optimizer of one moment: what its session does later changes nothing of it. Thread-safe.

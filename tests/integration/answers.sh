@@ -39,8 +39,25 @@ expect_identical first replay-killed
 expect_exit 2 "$pipestill" run recipe.json --replay first --out other --no-progress --set teacher.teacher_store=kept/answers.sqlite --seed 77
 expect_sentence "have none to this request"
 expect_no_file other
+expect_exit 2 "$pipestill" run recipe.json --replay first --out other --no-progress --set teacher.teacher_store=kept/answers.sqlite --seed 77 --set teacher.on_error=drop
+expect_sentence "have none to this request" # which is no failure of a teacher, that a policy could drop rows for
+expect_no_file other
 expect_exit 2 "$pipestill" run --replay plain --out other --no-progress
 expect_sentence "cannot be replayed without its answers"
+expect_exit 2 "$pipestill" run --replay replayed --out other --no-progress
+expect_sentence "replayed is a replay itself" "/first"
+expect_exit 2 "$pipestill" run recipe.json --replay first --out other --no-progress --set teacher.teacher_store=nowhere.sqlite
+expect_sentence "nowhere.sqlite"
+expect_no_file nowhere.sqlite other
+(PIPESTILL_FAULT=ledger.after_commit:5 "$pipestill" run --replay first/ --out replay-slash --no-progress >/dev/null 2>&1) 2>/dev/null && fail "replay-slash was to be killed"
+expect_exit 0 "$pipestill" run --resume --out replay-slash --no-progress --replay "$PWD/first"
+expect_identical first replay-slash
+# rows that were dropped because their requests failed are dropped again
+failing=(--no-progress --set teacher.on_error=drop --set teacher.error_rate=0.2)
+expect_exit 0 "$pipestill" run recipe.json --out dropped "${failing[@]}" --set teacher.teacher_store=dropped.sqlite
+[ "$(json_value dropped/summary.json dropped.error)" -gt 0 ] || fail "no row was dropped"
+expect_exit 0 "$pipestill" run --replay dropped --out dropped-again --no-progress
+expect_identical dropped dropped-again
 checked "a run is replayed from its answers alone"
 
 # two at once
@@ -108,10 +125,27 @@ expect_exit 0 "$pipestill" run --resume --out odd --no-progress --allow-changed 
 expect_text "$stderr" "computed anew, and not compared"
 expect_text odd/summary.json "without comparing the"
 expect_clean odd
+rm -r odd odd-replayed
+cp -r odd.killed odd # all answers are there, and some of them are not compared: a run of two parts, and of one recipe
+expect_exit 0 "$pipestill" run --resume --out odd --no-progress --allow-changed ledger
+expect_clean odd
+expect_exit 0 "$pipestill" run --replay odd --out odd-replayed --no-progress
+expect_identical odd odd-replayed
+rm -r odd-replayed
+expect_exit 2 "$pipestill" run --replay odd --out odd-replayed --no-progress --set training.learning_rate=0.5
+expect_sentence "odd was recorded with training.learning_rate" "its student does not repeat itself"
+expect_no_file odd-replayed
 rm -r odd
 cp -r odd.killed odd # what the student drew before is another student's from here on
 expect_exit 0 "$pipestill" run --resume --out odd --no-progress --set training.learning_rate=0.5 --allow-changed training.learning_rate
 expect_clean odd
+expect_exit 2 "$pipestill" run --replay odd --out odd-replayed --no-progress
+expect_sentence "odd cannot be replayed: at batch" "training.learning_rate was changed on purpose"
+# a teacher that does repeat itself is recorded with its student
+expect_exit 0 "$pipestill" run recipe-on.json --no-progress --set student.repeatable=false --set engine.staleness=1 --out half
+expect_exit 0 "$pipestill" run --replay half --out half-replayed --no-progress
+expect_identical half half-replayed
+expect_equal "tokens that the teacher computed" 0 "$(json_value half-replayed/summary.json models.teacher.tokens)"
 checked "models that do not repeat themselves draw once"
 
 # commands

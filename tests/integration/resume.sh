@@ -42,6 +42,9 @@ digest=$(content_of a)
 expect_exit 0 "$pipestill" run --resume --out a --no-progress
 expect_text "$stdout" "has finished: there is nothing left to do"
 expect_equal "a finished run that is resumed" "$digest" "$(content_of a)"
+expect_exit 2 "$pipestill" run --resume --out a --no-progress --seed 5
+expect_sentence "a has finished with seed 1" "for 5 name another directory"
+expect_exit 0 run --resume --out a
 checked "a killed run goes on from its newest checkpoint, and one that has finished does nothing"
 
 # another schedule, depth and threads; then killed again while it goes on
@@ -118,7 +121,7 @@ expect_sentence "dataset was" "--allow-changed dataset"
 diff -r h h.changed >&2 || fail "a run that was refused for its data has changed"
 cp rows.kept rows.jsonl
 for fact in libc cpu teacher tokenizer; do
-  sed -i "s/\"$fact\": \"[^\"]*\"/\"$fact\": \"1.0\"/" h/identity.json
+  sed -i "/^ *\"identity\": {/,\$s/\"$fact\": \"[^\"]*\"/\"$fact\": \"1.0\"/" h/identity.json
   expect_exit 2 "$pipestill" run --resume --out h
   expect_sentence "$fact was 1.0, and is" "--allow-changed $fact"
   cp h.before/identity.json h/identity.json
@@ -146,7 +149,50 @@ saved=$(newest_checkpoint purpose)
 expect_exit 0 "$pipestill" run --resume --out purpose --no-progress --set training.learning_rate=0.5 --allow-changed training.learning_rate
 expect_text "$stderr" "goes on at batch $saved of $steps; $((11 - saved)) batches that the ledger has behind it are computed anew, and not compared"
 expect_clean purpose
+for change in seed=7 training.batch_size=3 engine.staleness=0 dataset.shuffle=false; do
+  cp -r whole-killed purpose-2 2>/dev/null || { killed whole-killed ledger.after_commit:11 && cp -r whole-killed purpose-2; }
+  expect_exit 0 "$pipestill" run --resume --out purpose-2 --no-progress --set $change --allow-changed ${change%=*}
+  expect_clean purpose-2 # every batch by the recipe that it was computed by
+  rm -r purpose-2
+done
+
+# killed again at every moment of the change: it holds from one moment on, and before that there was none
+for point in resume.before_cut resume.after_cut run.before_recipe ledger.after_commit:1 ledger.after_commit:4; do
+  cp -r whole-killed purpose-3
+  (PIPESTILL_FAULT=$point "$pipestill" run --resume --out purpose-3 --no-progress --set training.learning_rate=0.5 --allow-changed training.learning_rate >/dev/null 2>&1) 2>/dev/null && fail "the change was to be killed at $point"
+  if [[ $point == resume.* ]]; then
+    expect_exit 0 "$pipestill" run --resume --out purpose-3 --no-progress
+    expect_same purpose-3
+  else
+    expect_exit 0 "$pipestill" run --resume --out purpose-3 --no-progress
+    expect_identical purpose purpose-3
+    expect_equal "the rate after a kill at $point" 0.5 "$(json_value purpose-3/recipe.json training.learning_rate)"
+    expect_text purpose-3/summary.json "resumed with another training.learning_rate"
+    expect_clean purpose-3
+  fi
+  rm -r purpose-3
+done
+
+# back behind the change: what the ledger has from there on was another recipe's
+cp -r whole-killed behind
+(PIPESTILL_FAULT=ledger.after_commit:3 "$pipestill" run --resume --out behind --no-progress --set training.learning_rate=0.5 --allow-changed training.learning_rate >/dev/null 2>&1) 2>/dev/null && fail "behind was to be killed"
+rm -r "behind/checkpoints/$(printf 'step-%08d' "$saved")"
+expect_exit 0 "$pipestill" run --resume --out behind --no-progress
+expect_text "$stderr" "computed anew, and not compared"
+expect_clean behind
+rm -r behind whole-killed
 checked "what changes batches on purpose is not held against those that it changes"
+
+# the recipe and its data have moved: it is given again once, and known from then on
+mkdir place
+cp rows.jsonl heldout.jsonl recipe.json place
+(cd place && killed ../moved ledger.after_commit:11)
+mv place new-place
+expect_exit 2 "$pipestill" run --resume --out moved --no-progress
+(cd new-place && PIPESTILL_FAULT=ledger.after_commit:3 run --resume --out ../moved >/dev/null 2>&1) 2>/dev/null && fail "moved was to be killed"
+expect_exit 0 "$pipestill" run --resume --out moved --no-progress
+expect_same moved
+checked "a project that has moved is known where it is now"
 
 # files that people take away, or write into
 killed gone ledger.after_commit:11

@@ -129,6 +129,22 @@ TEST_CASE("a row that cannot be used ends the run with its place, or travels on 
   CHECK(!batches[0].rows[2].dropped);
 }
 
+TEST_CASE("a row whose request had failed is dropped at its place again, and at no other") {
+  const auto recipe = recipe_of("off_policy", {"dataset.shuffle=false", "training.batch_size=3"});
+  const auto store = store_of(7);
+  const auto plan = BatchPlan::make(recipe, std::vector<std::uint64_t>{store->size()}).value();
+  const FailedRows failed{{0, {{.place = 1, .index = 1}}}, {1, {{.place = 0, .index = 4}, {.place = 2, .dataset = 1, .index = 5}, {.place = 9, .index = 3}}}, {2, {{.place = 0, .index = 6}}}};
+  BatchSource source(recipe, plan, {store}, 0, failed);
+  graph::Context context;
+  std::map<std::uint64_t, DropReason> dropped;
+  for (auto batch = source(context).value(); batch; batch = source(context).value()) {
+    for (const auto& row : batch->rows) {
+      if (row.dropped) dropped[row.index] = *row.dropped;
+    }
+  }
+  CHECK(dropped == std::map<std::uint64_t, DropReason>{{1, DropReason::error}, {6, DropReason::error}});
+}
+
 TEST_CASE("an empty dataset is an error that names it") {
   const auto plan = BatchPlan::make(recipe_of("off_policy"), std::vector<std::uint64_t>{0});
   REQUIRE(!plan);

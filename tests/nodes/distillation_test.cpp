@@ -704,7 +704,7 @@ TEST_CASE("a student that does not repeat itself draws once a run, and from what
   using Missing = StudentSampleStore::Missing;
   std::size_t drawn = 0;
   const auto digest_with = [&](const std::string& run, Missing missing, std::size_t depth, const std::string& temperature) {
-    MixWithTwoTeachers mix{.method = "on_policy", .own_teacher = R"({"temperature": )" + temperature + "}", .depth = depth, .threads = 2, .executor = graph::Executor::flow_graph};
+    MixWithTwoTeachers mix{.method = "on_policy", .own_teacher = R"({"temperature": )" + temperature + "}", .depth = depth, .threads = 2, .executor = executors().back().executor};
     auto recipe = mix.recipe();
     recipe.engine.staleness = 1;
     auto ports = mix.ports();
@@ -713,7 +713,7 @@ TEST_CASE("a student that does not repeat itself draws once a run, and from what
     if (!run.empty()) {
       ports.student_samples = [&]() -> Result<std::shared_ptr<const StudentSampleStore>> {
         store = missing == Missing::asked ? AnswerStore::open(dir.path() / "a.sqlite", Durability::process).value() : AnswerStore::open_read_only(dir.path() / "a.sqlite").value();
-        return std::make_shared<const StudentSampleStore>(store, run, missing);
+        return std::make_shared<const StudentSampleStore>(store, StudentSampleStore::Names{{0, run}}, missing);
       };
     }
     const auto summary = distil(recipe, ports, {.executor = mix.executor});
@@ -731,6 +731,27 @@ TEST_CASE("a student that does not repeat itself draws once a run, and from what
     CHECK(digest_with(name, Missing::refused, 2, temperature) == digest);
     CHECK(digest_with("another at " + temperature, Missing::asked, 4, temperature) != digest);
     CHECK(digest_with("", Missing::asked, 4, temperature) != digest);
+  }
+}
+
+TEST_CASE("a request that failed has failed for good: the batch is computed again without an answer to it, and comes to the same") {
+  const pipestill::testing::TempDir dir;
+  for (const std::string method : {"off_policy", "on_policy"}) {
+    const auto file = dir.path() / (method + ".sqlite");
+    const auto computed = [&](double error_rate, std::shared_ptr<Ledger> ledger) {
+      Run run{.method = method};
+      run.sets.insert(run.sets.end(), {"teacher.on_error=drop", "engine.depth=3"});
+      run.teacher.error_rate = error_rate;
+      run.ports.ledger = ledger;
+      const auto summary = run();
+      REQUIRE(ledger->close());
+      INFO(text_of(summary));
+      REQUIRE(summary.status == Status::finished);
+      return std::pair(*summary.weights_digest, summary.totals.dropped[DropReason::error]);
+    };
+    const auto first = computed(0.3, Ledger::create(file, {}).value());
+    CHECK(first.second > 0);
+    CHECK(computed(0, Ledger::open(file, 0).value()) == first);  // the backend is well again, and the ledger's rows are expectations
   }
 }
 

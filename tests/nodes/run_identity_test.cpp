@@ -40,21 +40,47 @@ TEST_CASE("identity: some facts alone are held against what was") {
 TEST_CASE("identity: to a file and back, and a file that is none") {
   const TempDir dir;
   CHECK(RunIdentity::read(dir.path() / "none").value().facts.empty());
-  const RunIdentity identity{{{"cpu", "a \"b\""}}, {"because"}, RunIdentity::fresh_name()};
+  const RunIdentity identity{{{"cpu", "a \"b\""}}, {"because"}, {{0, RunIdentity::fresh_name(), {{"seed", 1}}}, {8, RunIdentity::fresh_name(), {{"seed", 2}}}}};
   REQUIRE(identity.write(dir.path() / "identity.json"));
   const auto read = RunIdentity::read(dir.path() / "identity.json");
   REQUIRE(read);
   CHECK(read->facts == identity.facts);
   CHECK(read->reasons == identity.reasons);
-  CHECK(read->run == identity.run);
-  CHECK(identity.run.size() == 32);
-  CHECK(identity.run != RunIdentity::fresh_name());
-  for (const char* wrong : {"{", "[]", "{}", R"({"run":"r","identity":[],"reasons":[]})", R"({"run":"r","identity":{"a":1},"reasons":[]})", R"({"run":"r","identity":{},"reasons":[1]})",
-                            R"({"run":1,"identity":{},"reasons":[]})", R"({"identity":{},"reasons":[]})"}) {
+  CHECK(read->parts == identity.parts);
+  CHECK(identity.parts[0].name.size() == 32);
+  CHECK(identity.parts[0].name != identity.parts[1].name);
+  for (const char* wrong : {"{", "[]", "{}", R"({"parts":[],"identity":[],"reasons":[]})", R"({"parts":[],"identity":{"a":1},"reasons":[]})", R"({"parts":[],"identity":{},"reasons":[1]})",
+                            R"({"parts":1,"identity":{},"reasons":[]})", R"({"identity":{},"reasons":[]})", R"({"parts":[1],"identity":{},"reasons":[]})",
+                            R"({"parts":[{"from":0,"name":"a"}],"identity":{},"reasons":[]})", R"({"parts":[{"from":1,"name":"a","recipe":{}}],"identity":{},"reasons":[]})",
+                            R"({"parts":[{"from":-1,"name":"a","recipe":{}}],"identity":{},"reasons":[]})", R"({"parts":[{"from":0,"name":1,"recipe":{}}],"identity":{},"reasons":[]})",
+                            R"({"parts":[{"from":0,"name":"a","recipe":{}},{"from":8,"name":"b","recipe":{}},{"from":7,"name":"c","recipe":{}}],"identity":{},"reasons":[]})"}) {
     CAPTURE(std::string(wrong));
     const auto refused = RunIdentity::read(dir.write("wrong.json", wrong));
     REQUIRE(!refused);
     CHECK(refused.error().code == ErrorCode::invalid_input);
     CHECK(refused.error().message.find("wrong.json") != std::string::npos);
   }
+}
+
+TEST_CASE("identity: a run's parts, and what becomes of them when it goes on before one of them began") {
+  RunIdentity identity;
+  CHECK(identity.parts_with_batches().empty());
+  identity.parts = {{0, "a", {}}, {4, "b", {}}, {4, "c", {}}, {9, "d", {}}};
+  using Names = std::map<std::uint64_t, std::string>;
+  const auto with_batches = [&] {
+    Names names;
+    for (const auto& part : identity.parts_with_batches()) CHECK(names.emplace(part.from, part.name).second);
+    return names;
+  };
+  CHECK(with_batches() == Names{{0, "a"}, {4, "c"}, {9, "d"}});
+  CHECK(identity.names() == with_batches());
+  identity.cut_back(6);
+  CHECK(with_batches() == Names{{0, "a"}, {4, "c"}, {6, "d"}});
+  identity.cut_back(20);
+  CHECK(identity.parts.back().from == 6);
+  identity.cut_back(4);
+  CHECK(identity.names() == Names{{0, "a"}, {4, "d"}});
+  CHECK(with_batches() == identity.names());
+  identity.cut_back(0);
+  CHECK(with_batches() == Names{{0, "d"}});
 }

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "graph/base/clock.hpp"
@@ -34,7 +35,11 @@ class TempDir {
   }
   TempDir(const TempDir&) = delete;
   TempDir& operator=(const TempDir&) = delete;
-  ~TempDir() { std::filesystem::remove_all(path_); }
+  ~TempDir() {  // a database whose last holder is a thread of its own may be taking its files away meanwhile
+    std::error_code error;
+    do std::filesystem::remove_all(path_, error);
+    while (error == std::errc::no_such_file_or_directory || error == std::errc::directory_not_empty);
+  }
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   std::filesystem::path write(const std::string& name, const std::string& text) const {
     std::ofstream(path_ / name, std::ios::binary) << text;

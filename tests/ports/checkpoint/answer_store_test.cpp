@@ -521,22 +521,27 @@ TEST_CASE("a student draws once, and what it drew is committed before anybody se
   };
   SampledSequence first;
   {
-    const StudentSampleStore store(AnswerStore::open(file, Durability::process).value(), "run", Missing::asked);
+    const StudentSampleStore store(AnswerStore::open(file, Durability::process).value(), {{0, "run"}, {6, "run later"}}, Missing::asked);
     first = drawn(store, {.version = 3}, student).value();
     CHECK(drawn(store, {.version = 3}, student).value() == first);
     CHECK(*student->asked == 1);
     CHECK(drawn(store, {.version = 4}, student).value() != first);
-    CHECK(drawn(StudentSampleStore(AnswerStore::open(file, Durability::process).value(), "another", Missing::asked), {.version = 3}, student).value() != first);
+    CHECK(drawn(StudentSampleStore(AnswerStore::open(file, Durability::process).value(), {{0, "another"}}, Missing::asked), {.version = 3}, student).value() != first);
     CHECK(*student->asked == 3);
+    CHECK(drawn(store, {.version = 3, .step = 5}, student).value() == first);
+    const auto later = drawn(store, {.version = 3, .step = 6}, student).value();  // of the run's part that begins there
+    CHECK(later != first);
+    CHECK(drawn(store, {.version = 3, .step = 7}, student).value() == later);
+    CHECK(*student->asked == 4);
     for (int i = 0; i < 2; ++i) CHECK(drawn(store, {.row = 7}, student, 666).error().message == "no answer");  // a failure is not a draw
-    CHECK(*student->asked == 5);
+    CHECK(*student->asked == 6);
   }
-  CHECK(answer_store_stats(file, true).value().by_kind == std::map<std::string, std::uint64_t>{{"student_sample", 3}});
-  const StudentSampleStore recorded(AnswerStore::open_read_only(file).value(), "run", Missing::refused);
+  CHECK(answer_store_stats(file, true).value().by_kind == std::map<std::string, std::uint64_t>{{"student_sample", 4}});
+  const StudentSampleStore recorded(AnswerStore::open_read_only(file).value(), {{0, "run"}, {6, "run later"}}, Missing::refused);
   CHECK(recorded.is_recorded_only());
   CHECK(drawn(recorded, {.version = 3}, student).value() == first);
-  CHECK(drawn(recorded, {.version = 5}, student).error().code == ErrorCode::invalid_input);
-  CHECK(*student->asked == 5);
+  CHECK(drawn(recorded, {.version = 5}, student).error().code == ErrorCode::not_recorded);
+  CHECK(*student->asked == 6);
 }
 
 TEST_CASE("recorded answers alone open no model, and what was not recorded is an error") {
@@ -546,7 +551,7 @@ TEST_CASE("recorded answers alone open no model, and what was not recorded is an
   auto session = open_session(*client);
   const auto missing = sampled(*session, request_with(1));
   REQUIRE(!missing);
-  CHECK(missing.error().code == ErrorCode::invalid_input);
+  CHECK(missing.error().code == ErrorCode::not_recorded);
   CHECK(*inner->asked == 0);
   const auto store = AnswerStore::open_read_only(dir.path() / "a.sqlite").value();
   CHECK(!found_in(*store, key_of(1)));

@@ -130,6 +130,12 @@ TEST_CASE("what was appended comes back, to the bit of every float") {
     CHECK(ledger->read(3).error().code == ErrorCode::internal);
     REQUIRE(ledger->close());
   }
+  CHECK(LedgerReader::open(path).value().origin().recipe_directory == "/somewhere");
+  {
+    const auto ledger = Ledger::open(path, 2).value();
+    REQUIRE(ledger->set_origin({.recipe_directory = "/elsewhere"}));
+    REQUIRE(ledger->close());
+  }
   const auto records = read_ledger(path);
   if (!records) FAIL(records.error().message);
   REQUIRE(records->size() == 3);
@@ -138,7 +144,7 @@ TEST_CASE("what was appended comes back, to the bit of every float") {
   CHECK(is_same_entry((*records)[2].entry, empty));
   CHECK((*records)[0].observed == observed_at(0));
   CHECK((*records)[2].digest == ledger_digest((*records)[1].digest, empty));
-  CHECK(LedgerReader::open(path).value().origin().recipe_directory == "/somewhere");
+  CHECK(LedgerReader::open(path).value().origin().recipe_directory == "/elsewhere");
   CHECK(!LedgerReader::open(path).value().step_without_batch().value());
   CHECK(std::distance(std::filesystem::directory_iterator(dir.path()), {}) == 1);  // one file, and nothing beside it
 }

@@ -64,6 +64,18 @@ TEST_CASE("a simulated answer is a value of model, prompt, seed and parameters")
   CHECK(answers.size() > 120);
 }
 
+TEST_CASE("at temperature 0 a simulated answer has no seed") {
+  const SimulatedModel model(Sha256().field("any").finish(), 128);
+  const auto answered = [&](double temperature, std::uint64_t seed) {
+    SamplingParams params{.max_tokens = 8, .temperature = temperature};
+    params.seed = seed;
+    return model.sample(std::vector<Token>{1, 2, 3}, params).tokens;
+  };
+  CHECK(answered(0, 1) == answered(0, 2));
+  CHECK(answered(1, 1) != answered(1, 2));
+  CHECK(answered(0, 1) != answered(1, 1));
+}
+
 TEST_CASE("a simulated model that does not repeat itself says so, and does not") {
   SamplingFixture f({.repeatable = false}), other({.repeatable = false});
   CHECK(!f.session->capabilities().is_seeded);
