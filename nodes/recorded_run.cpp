@@ -177,6 +177,12 @@ Result<Recipe> recipe_of(const RunPart& part, const std::filesystem::path& ident
   return parse_recipe(json::serialize(part.recipe), identity_file.string(), directory, {});
 }
 
+bool lies_in(const std::filesystem::path& file, const std::filesystem::path& directory) {
+  std::error_code ignored;
+  const auto inside = std::filesystem::weakly_canonical(file, ignored).lexically_relative(std::filesystem::weakly_canonical(std::filesystem::absolute(directory), ignored));
+  return !inside.empty() && *inside.begin() != "..";
+}
+
 /// One process's part of a run: its ports, its directory, and what it writes there.
 class Recording {
  public:
@@ -494,6 +500,10 @@ class Recording {
 }  // namespace
 
 Result<RunSummary> record_run(const Recipe& recipe, const RecordedRunOptions& options) {
+  for (const auto& teacher : recipe.teachers().opened) {
+    if (teacher.teacher_store.empty() || !lies_in(recipe.locate(teacher.teacher_store), options.directory)) continue;
+    return fail(ErrorCode::invalid_input, teacher.key + ".teacher_store: " + recipe.locate(teacher.teacher_store).string() + " lies in the run directory, which must be empty when a run begins: name another file");
+  }
   Recording recording(recipe, options);
   if (auto prepared = recording.prepare(); !prepared) return fail(std::move(prepared.error()));
   auto directory = RunDirectory::create(options.directory);

@@ -168,6 +168,10 @@ expect_exit 2 "$pipestill" run recipe.json --out other --replay nowhere
 expect_sentence "nowhere holds no run that could be replayed"
 expect_exit 2 "$pipestill" run recipe.json --out other --set teacher.teacher_store=rows.jsonl
 expect_sentence "teacher.teacher_store: " "rows.jsonl is no SQLite database"
+mkdir inside
+expect_exit 2 "$pipestill" run recipe.json --out inside/ --set teacher.teacher_store=inside/answers.sqlite
+expect_sentence "teacher.teacher_store: " "inside/answers.sqlite lies in the run directory"
+expect_equal "what is left in it" "" "$(ls -A inside)"
 expect_exit 2 "$pipestill" run recipe.json --out other --set teacher.durability=some
 expect_sentence "teacher.durability"
 checked "store stats, verify and export"
