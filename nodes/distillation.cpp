@@ -201,6 +201,7 @@ class Distillation {
       summary_.tokens_before = summary_.totals.num_tokens;
       summary_.resumed_at = parts_.first;
     }
+    if (ports_.ledger) summary_.ledger_digest = to_hex(ports_.ledger->digest());
     graph::OpenSessions sessions(*ports_.clock, trace_.get());
     auto failure = prepare();
     if (!failure) failure = open(sessions);
@@ -233,7 +234,9 @@ class Distillation {
       if (auto whole = check_versions(recipe_, options_.resume->checkpoint); !whole) return Failure{"init_student", std::nullopt, std::move(whole.error())};
     }
     parts_.plan = *batch_plan(recipe_, ports_);
-    summary_.identity.merge(data_identity(*planned, *ports_.tokenizer));
+    auto data = data_identity(recipe_, ports_, *planned);
+    if (!data) return Failure{"recipe", std::nullopt, std::move(data.error())};
+    summary_.identity.merge(*data);
     parts_.totals = std::make_shared<RunTotals>(summary_.totals);
     if (!recipe_.evaluation || !ports_.evaluation) return std::nullopt;
     auto evaluator = Evaluator::make(*ports_.evaluation, ports_.renderer, ports_.clock,
@@ -250,9 +253,6 @@ class Distillation {
     const auto clients = teachers_of(ports_);
     const auto asked = recipe_.teachers().opened;
     for (std::size_t i = 0; i < asked.size(); ++i) {
-      auto identity = clients[i]->model_identity(teacher_model(recipe_, asked[i]));
-      if (!identity) return Failure{"init_teacher", std::nullopt, std::move(identity.error())};
-      summary_.identity[numbered_teacher(i)] = *std::move(identity);
       const auto teacher = std::make_shared<TeacherSession>(clients[i], recipe_, i, ports_.clock);
       if (auto failure = sessions.open(teacher, abort_.get_token())) return failure;
       parts_.teachers.push_back(teacher->session());
@@ -544,10 +544,25 @@ Result<void> check_versions(const Recipe& recipe, const SavedCheckpoint& checkpo
   return {};
 }
 
-std::map<std::string, std::string> data_identity(const RunPlan& plan, const Tokenizer& tokenizer) {
-  std::map<std::string, std::string> facts{{"tokenizer", tokenizer.fingerprint()}};
+Result<std::map<std::string, std::string>> data_identity(const Recipe& recipe, const DistillationPorts& ports, const RunPlan& plan) {
+  std::map<std::string, std::string> facts{{"tokenizer", ports.tokenizer->fingerprint()}};
   for (std::size_t i = 0; i < plan.datasets.size(); ++i) facts["dataset" + (i == 0 ? "" : "." + std::to_string(i))] = plan.datasets[i].fingerprint;
+  const auto clients = teachers_of(ports);
+  const auto asked = recipe.teachers().opened;
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    auto teacher = clients[i]->model_identity(teacher_model(recipe, asked[i]));
+    if (!teacher) return fail(std::move(teacher.error()));
+    facts[numbered_teacher(i)] = *std::move(teacher);
+  }
+  auto student = ports.student->model_identity(student_model(recipe));
+  if (!student) return fail(std::move(student.error()));
+  facts["student"] = *std::move(student);
   return facts;
+}
+
+bool is_of_data(std::string_view fact) {
+  constexpr std::array<std::string_view, 4> kKinds{"dataset", "tokenizer", "teacher", "student"};
+  return std::ranges::find(kKinds, fact.substr(0, fact.find('.'))) != kKinds.end();
 }
 
 Result<DistillationPorts> make_ports(const Recipe& recipe, std::shared_ptr<Clock> clock, std::shared_ptr<Telemetry> telemetry,

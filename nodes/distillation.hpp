@@ -7,6 +7,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "graph/engine.hpp"
@@ -111,7 +112,10 @@ struct RunPlan {
 [[nodiscard]] Result<RunPlan> plan_run(const Recipe& recipe, const DistillationPorts& ports);
 /// Whether the checkpoint holds the older students that the batches behind it are sampled with. Costs nothing.
 [[nodiscard]] Result<void> check_versions(const Recipe& recipe, const SavedCheckpoint& checkpoint);
-/// What of the run's identity is known before a model is opened: fingerprints of datasets and tokenizer, as RunSummary::identity names them.
-[[nodiscard]] std::map<std::string, std::string> data_identity(const RunPlan& plan, const Tokenizer& tokenizer);
+/// What of RunSummary::identity the run computes from: fingerprints of datasets (`dataset`, `dataset.1`, ...) and `tokenizer`, and what tells the models from others (`teacher`,
+/// `teacher.1`, ..., `student`). Opens no model, but may read its files.
+[[nodiscard]] Result<std::map<std::string, std::string>> data_identity(const Recipe& recipe, const DistillationPorts& ports, const RunPlan& plan);
+/// Whether a fact of RunSummary::identity is one of those; the others are of machine and libraries.
+[[nodiscard]] bool is_of_data(std::string_view fact);
 
 }  // namespace pipestill

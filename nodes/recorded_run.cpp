@@ -30,6 +30,8 @@ namespace json = boost::json;
 namespace pipestill {
 namespace {
 
+constexpr const char* kReplayed = "replayed";  // the fact in identity.json
+
 const char* name_of(EvaluationRecord::When when) {
   switch (when) {
     case EvaluationRecord::When::before: return "before";
@@ -183,6 +185,11 @@ bool lies_in(const std::filesystem::path& file, const std::filesystem::path& dir
   return !inside.empty() && *inside.begin() != "..";
 }
 
+IdentityFacts data_of(IdentityFacts facts) {
+  std::erase_if(facts, [](const auto& fact) { return !is_of_data(fact.first) && fact.first != kReplayed; });
+  return facts;
+}
+
 /// One process's part of a run: its ports, its directory, and what it writes there.
 class Recording {
  public:
@@ -207,9 +214,9 @@ class Recording {
     const auto file = options_.replayed / "identity.json";
     auto other = RunIdentity::read(file);
     if (!other) return fail(std::move(other.error()));
-    if (const auto original = other->facts.find(kReplayed); original != other->facts.end()) {
-      return fail(ErrorCode::invalid_input, options_.replayed.string() + " is a replay itself, and keeps no answers: name the run that it replays, " + original->second);
-    }
+    if (other->parts.empty()) return fail(ErrorCode::invalid_input, options_.replayed.string() + " cannot be replayed: it had not begun when it ended");
+    if (other->facts.contains(kReplayed)) return fail(ErrorCode::invalid_input, options_.replayed.string() + " is a replay itself, and keeps no answers: name the run that it replays");
+    replayed_ = other->parts.front().name;
     if (auto repeated = recorded_as_one(*other, file); !repeated) return repeated;
     ports_.student_samples = [this, other = *other, file]() -> Result<std::shared_ptr<const StudentSampleStore>> {
       if (auto same = asked_as_recorded(other, file); !same) return fail(std::move(same.error()));
@@ -243,7 +250,8 @@ class Recording {
     for (std::size_t i = 1; i < parts.size(); ++i) {
       const auto before = recipe_of(parts[i - 1], file, recipe_.directory), then = recipe_of(parts[i], file, recipe_.directory);
       if (!before || !then) return fail(before ? then.error() : before.error());
-      const auto changes = changes_of_results(before->identity_keys(), then->identity_keys(), then->training);
+      auto changes = changes_of_results(before->identity_keys(), then->identity_keys(), then->training);
+      for (auto& change : differences(parts[i - 1].data, parts[i].data)) changes.push_back(std::move(change));
       if (changes.empty()) continue;
       return fail(ErrorCode::invalid_input, fmt::format("{} cannot be replayed: at batch {} its {} was changed on purpose, from {} to {}, and a replay has one recipe", options_.replayed.string(), parts[i].from,
                                                         changes.front().name, changes.front().before, changes.front().now));
@@ -253,10 +261,12 @@ class Recording {
 
   /// A student's samples are its own alone: another recipe's student would not have said them.
   Result<void> asked_as_recorded(const RunIdentity& other, const std::filesystem::path& file) const {
-    if (other.parts.empty()) return fail(ErrorCode::invalid_input, file.string() + " says nothing of a run: it has not begun");
     const auto recorded = recipe_of(other.parts.back(), file, recipe_.directory);
     if (!recorded) return fail(recorded.error());
-    const auto changes = changes_of_results(recorded->identity_keys(), recipe_.identity_keys(), recipe_.training);
+    auto changes = changes_of_results(recorded->identity_keys(), recipe_.identity_keys(), recipe_.training);
+    auto data = data_of(identity_.facts);
+    data.erase(kReplayed);
+    for (auto& change : differences(other.parts.back().data, data)) changes.push_back(std::move(change));
     if (changes.empty()) return {};
     const auto& other_key = changes.front();
     return fail(ErrorCode::invalid_input, fmt::format("{} was recorded with {} {}, not {}: its student does not repeat itself, and another recipe's student would not have said what it said", options_.replayed.string(),
@@ -293,9 +303,11 @@ class Recording {
     auto identity = RunIdentity::read(directory.identity());
     if (!identity) return fail(std::move(identity.error()));
     identity_ = *std::move(identity);
-    auto known = data_identity(plan_, *ports_.tokenizer);
-    if (is_replay() || identity_.facts.contains(kReplayed)) known[kReplayed] = is_replay() ? replayed() : "nothing";
-    if (auto same = identity_.agrees_with(known, allowed); !same) return same;
+    auto known = data_identity(recipe_, ports_, plan_);
+    if (!known) return fail(std::move(known.error()));
+    known->merge(machine_identity());
+    if (is_replay() || identity_.facts.contains(kReplayed)) (*known)[kReplayed] = is_replay() ? replayed_ : "nothing";
+    if (auto same = identity_.agrees_with(*known, allowed); !same) return same;
     CheckpointStore checkpoints(directory.checkpoints(), {});
     auto whole = has_whole_ledger(directory);
     if (!whole) return fail(std::move(whole.error()));
@@ -325,7 +337,8 @@ class Recording {
     const std::uint64_t cursor = first_step();
     goes_on_ = true;
     was_cut_ = !identity_.facts.empty();
-    if (!identity_.parts.empty() && identity_.parts.back().from > cursor) is_other_ = true;  // those before it were another recipe's
+    const auto names = identity_.names();
+    if (!names.empty() && std::prev(names.upper_bound(cursor))->second != names.rbegin()->second) is_other_ = true;  // what the ledger has from there on was another part's
     fault_point("resume.before_cut");
     if (!has_ledger_) {  // killed before the ledger was whole
       std::error_code ignored;
@@ -377,17 +390,19 @@ class Recording {
     distillation.resume = resume_;
     distillation.check_identity = [&](const IdentityFacts& facts) -> Result<void> {
       auto now = facts;
-      if (is_replay()) now[kReplayed] = replayed();
+      if (is_replay()) now[kReplayed] = replayed_;
       const bool is_other_machine = !identity_.facts.empty() && identity_.facts != now;
       if (auto same = identity_.take_over(now, allowed_); !same) return same;
       if (is_other_machine && !is_other_) notice("the batches that the ledger has behind it are not compared after all: what was changed may have changed them");
-      if (is_other_ || is_other_machine) {  // first, and durably: the change is no change any more when it is written down
-        if (auto dropped = ports_.ledger->drop_expectations().and_then([&] { return ports_.ledger->sync(); }); !dropped) return dropped;
+      const bool is_other = is_other_ || is_other_machine;
+      // First, and durably: the change is no change any more when it is written down.
+      if (const auto end = is_other ? ports_.ledger->next_step() : plan_.total_steps; end < ports_.ledger->next_step() + ports_.ledger->expectations()) {
+        if (auto dropped = ports_.ledger->drop_expectations(end).and_then([&] { return ports_.ledger->sync(); }); !dropped) return dropped;
       }
       if (goes_on_) {
         if (auto moved = ports_.ledger->set_origin(origin()); !moved) return moved;
       }
-      take_part(is_other_ || is_other_machine);
+      take_part(is_other);
       if (auto written = identity_.write(directory.identity()); !written) return written;
       fault_point("run.before_recipe");
       return directory.write_recipe(identity_.parts.back().recipe);  // of a run that goes on: with what was allowed to change
@@ -406,7 +421,6 @@ class Recording {
     };
     if (was_cut_ && !summary.nondeterminism.empty()) settle(add_reason(directory, "resumed: an answer that was under way when the run was cut was asked for again, and may have been another"));
     summary.nondeterminism.insert(summary.nondeterminism.end(), identity_.reasons.begin(), identity_.reasons.end());
-    if (summary.status == RunSummary::Status::finished) settle(ports_.ledger->drop_expectations());  // there are some only where the run's end was moved
     settle((*files)->close());
     settle(ports_.ledger->close());
     settle(directory.write_summary(summary.to_json()));
@@ -424,7 +438,7 @@ class Recording {
     identity_.cut_back(first_step());
     if (parts.empty() || is_other || is_changed_) {
       auto name = parts.empty() || is_other ? RunIdentity::fresh_name() : parts.back().name;
-      parts.push_back({first_step(), std::move(name), std::move(recipe)});
+      parts.push_back({first_step(), std::move(name), std::move(recipe), data_of(identity_.facts)});
     } else {
       parts.back().recipe = std::move(recipe);
     }
@@ -476,9 +490,7 @@ class Recording {
   }
 
   static constexpr const char* kLedgerKey = "ledger";    // of --allow-changed
-  static constexpr const char* kReplayed = "replayed";  // the fact in identity.json
   [[nodiscard]] bool is_replay() const { return !options_.replayed.empty(); }
-  [[nodiscard]] std::string replayed() const { return (std::filesystem::absolute(options_.replayed) / ".").lexically_normal().parent_path().string(); }
 
   const Recipe& recipe_;
   const RecordedRunOptions& options_;
@@ -486,6 +498,7 @@ class Recording {
   DistillationPorts ports_;
   RunPlan plan_;
   RunIdentity identity_;
+  std::string replayed_;  // the name of the run whose answers are the only ones; empty: none is replayed
   std::span<const std::string> allowed_;
   bool has_ledger_ = false;
   bool is_changed_ = false;  // the recipe is another
@@ -500,6 +513,10 @@ class Recording {
 }  // namespace
 
 Result<RunSummary> record_run(const Recipe& recipe, const RecordedRunOptions& options) {
+  for (const auto& dataset : recipe.datasets()) {
+    if (dataset.cache.empty() || !lies_in(recipe.locate(dataset.cache), options.directory)) continue;
+    return fail(ErrorCode::invalid_input, "dataset.cache: " + recipe.locate(dataset.cache).string() + " lies in the run directory, which must be empty when a run begins: name another directory");
+  }
   for (const auto& teacher : recipe.teachers().opened) {
     if (teacher.teacher_store.empty() || !lies_in(recipe.locate(teacher.teacher_store), options.directory)) continue;
     return fail(ErrorCode::invalid_input, teacher.key + ".teacher_store: " + recipe.locate(teacher.teacher_store).string() + " lies in the run directory, which must be empty when a run begins: name another file");
@@ -527,12 +544,17 @@ Result<Recipe> computed_recipe(const RunIdentity& identity, const RunDirectory& 
   return read_text_file(directory.recipe(), kMaxJsonBytes).and_then([&](const std::string& text) { return parse_recipe(text, directory.recipe().string(), paths_from, {}); });
 }
 
-/// recipe.json is that of the part before: the run was killed after identity.json was written, and before it was.
+/// recipe.json is that of a part before the last: the run was killed after identity.json was written, and before it was.
 bool is_left_behind(const json::value& recipe, const RunIdentity& identity, const std::filesystem::path& file) {
-  if (identity.parts.size() < 2) return false;
-  const auto found = parse_recipe(json::serialize(recipe), file.string(), file.parent_path(), {});
-  const auto before = recipe_of(identity.parts[identity.parts.size() - 2], file, file.parent_path());
-  return found && before && found->identity_keys() == before->identity_keys();
+  const auto keys_of = [&](const json::value& of) { return parse_recipe(json::serialize(of), file.string(), file.parent_path(), {}).map([](const Recipe& parsed) { return parsed.identity_keys(); }); };
+  if (identity.parts.empty() || recipe == identity.parts.back().recipe) return false;
+  const auto found = keys_of(recipe), last = keys_of(identity.parts.back().recipe);
+  if (!found || !last) return false;
+  return std::any_of(identity.parts.begin(), identity.parts.end() - 1, [&](const RunPart& part) {
+    if (recipe == part.recipe) return true;
+    const auto keys = keys_of(part.recipe);
+    return keys && *keys == *found && *keys != *last;
+  });
 }
 
 }  // namespace
@@ -545,13 +567,14 @@ Result<Recipe> recorded_recipe(const std::filesystem::path& run, std::span<const
   if (!recipe) return fail(std::move(recipe.error()));
   const auto identity = RunIdentity::read(run / "identity.json");
   if (!identity) return fail(identity.error());
-  if (is_left_behind(*recipe, *identity, file)) *recipe = identity->parts.back().recipe;
+  const bool is_of_identity = is_left_behind(*recipe, *identity, file);
+  if (is_of_identity) *recipe = identity->parts.back().recipe;
   if (fingerprints == Fingerprints::forgotten) forget_fingerprints(*recipe);
   const auto ledger = LedgerReader::open(run / "run.sqlite");
   if (!ledger) {
     return fail(ErrorCode::invalid_input, "where the paths of " + file.string() + " start from is not known: " + ledger.error().message + "; give the recipe again");
   }
-  return parse_recipe(json::serialize(*recipe), file.string(), ledger->origin().recipe_directory, overrides);
+  return parse_recipe(json::serialize(*recipe), (is_of_identity ? run / "identity.json" : file).string(), ledger->origin().recipe_directory, overrides);
 }
 
 Result<RunSummary> resume_run(RunDirectory directory, const Recipe& recipe, std::span<const std::string> allowed_changes, const RecordedRunOptions& options) {

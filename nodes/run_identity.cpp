@@ -27,14 +27,33 @@ std::string shown_fact(const IdentityFacts& facts, const std::string& name) {
   return found == facts.end() ? "nothing" : printable(found->second, 100);
 }
 
+std::optional<IdentityFacts> texts_of(const json::value& value) {
+  const auto* object = value.if_object();
+  if (!object) return std::nullopt;
+  IdentityFacts facts;
+  for (const auto& [name, text] : *object) {
+    if (!text.is_string()) return std::nullopt;
+    facts.emplace(name, text.get_string());
+  }
+  return facts;
+}
+
+json::object object_of(const IdentityFacts& facts) {
+  json::object object;
+  for (const auto& [name, value] : facts) object[name] = value;
+  return object;
+}
+
 std::optional<RunPart> part_of(const json::value& value) {
   const auto* object = value.if_object();
   if (!object) return std::nullopt;
-  const auto *from = object->if_contains("from"), *name = object->if_contains("name"), *recipe = object->if_contains("recipe");
+  const auto *from = object->if_contains("from"), *name = object->if_contains("name"), *recipe = object->if_contains("recipe"), *data = object->if_contains("data");
   json::error_code not_whole;
   const auto first = from && from->is_number() ? from->to_number<std::uint64_t>(not_whole) : 0;
   if (!from || !from->is_number() || not_whole || !name || !name->is_string() || !recipe || !recipe->is_object()) return std::nullopt;
-  return RunPart{first, std::string(name->get_string()), recipe->get_object()};
+  auto texts = data ? texts_of(*data) : std::nullopt;
+  if (!texts) return std::nullopt;
+  return RunPart{first, std::string(name->get_string()), recipe->get_object(), *std::move(texts)};
 }
 
 }  // namespace
@@ -106,14 +125,14 @@ Result<RunIdentity> RunIdentity::read(const std::filesystem::path& file) {
   for (const auto& each : parts->get_array()) {
     auto part = part_of(each);
     if (!part || (identity.parts.empty() ? part->from != 0 : part->from < identity.parts.back().from)) {
-      return fail(ErrorCode::invalid_input, file.string() + ": each of parts must have from (a batch: of the first 0, of the others not before the last one's), name and recipe (an object)");
+      return fail(ErrorCode::invalid_input, file.string() + ": each of parts must have from (a batch: of the first 0, of the others not before the last one's), name, recipe (an object) and data (an object of texts)");
     }
     identity.parts.push_back(*std::move(part));
   }
-  for (const auto& [name, value] : facts->get_object()) {
-    if (!value.is_string()) return fail(ErrorCode::invalid_input, file.string() + ": " + printable(name) + " must be a text");
-    identity.facts.emplace(name, value.get_string());
-  }
+  auto texts = texts_of(*facts);
+  if (!texts) return fail(ErrorCode::invalid_input, file.string() + ": identity must be an object of texts");
+  identity.facts = *std::move(texts);
+  if (identity.parts.empty() != identity.facts.empty()) return fail(ErrorCode::invalid_input, file.string() + ": parts and identity must both have something in them, or neither");
   for (const auto& reason : reasons->get_array()) {
     if (!reason.is_string()) return fail(ErrorCode::invalid_input, file.string() + ": reasons must be texts");
     identity.reasons.emplace_back(reason.get_string());
@@ -122,13 +141,11 @@ Result<RunIdentity> RunIdentity::read(const std::filesystem::path& file) {
 }
 
 Result<void> RunIdentity::write(const std::filesystem::path& file) const {
-  json::object listed;
-  for (const auto& [name, value] : facts) listed[name] = value;
   json::array each;
   for (const auto& part : parts) {
-    each.push_back(json::object{{"from", part.from}, {"name", part.name}, {"recipe", part.recipe}});
+    each.push_back(json::object{{"from", part.from}, {"name", part.name}, {"recipe", part.recipe}, {"data", object_of(part.data)}});
   }
-  const json::object whole{{"parts", std::move(each)}, {"identity", std::move(listed)}, {"reasons", json::array(reasons.begin(), reasons.end())}};
+  const json::object whole{{"parts", std::move(each)}, {"identity", object_of(facts)}, {"reasons", json::array(reasons.begin(), reasons.end())}};
   return write_file_atomically(file, to_pretty_json(whole) + "\n");
 }
 

@@ -19,6 +19,7 @@ struct RunPart {
   std::uint64_t from = 0;      ///< its first batch
   std::string name = {};       ///< random, of no other run; a part that nothing its batches depend on sets apart has that of the one before
   boost::json::object recipe = {};  ///< as recipe.json
+  IdentityFacts data = {};  ///< of RunIdentity::facts those that is_of_data()
   bool operator==(const RunPart&) const = default;
 };
 
@@ -37,7 +38,7 @@ struct RunIdentity {
   /// The batches from `cursor` on are the last part's again, whose they were.
   void cut_back(std::uint64_t cursor);
 
-  /// A file that is no such is ErrorCode::invalid_input; none is empty facts.
+  /// A file that is no such, or that has facts and no part, is ErrorCode::invalid_input; none is empty facts.
   [[nodiscard]] static Result<RunIdentity> read(const std::filesystem::path& file);
   [[nodiscard]] Result<void> write(const std::filesystem::path& file) const;
 

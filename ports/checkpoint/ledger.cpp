@@ -410,11 +410,13 @@ Result<LedgerRecord> Ledger::read(std::uint64_t step) {
 std::uint64_t Ledger::next_step() const { return writing_->next; }
 Sha256Digest Ledger::digest() const { return writing_->digest; }
 std::uint64_t Ledger::expectations() const { return writing_->end - writing_->next; }
-Result<void> Ledger::drop_expectations() {
+Result<void> Ledger::drop_expectations(std::uint64_t from) {
   auto& w = *writing_;
-  const auto behind = std::to_string(w.next);
+  if (from >= w.end) return {};
+  if (from < w.next) return fail(ErrorCode::internal, "the ledger is at step " + std::to_string(w.next) + ", and was to drop step " + std::to_string(from));
+  const auto behind = std::to_string(from);
   auto done = w.file.database.in_transaction([&] { return w.file.database.execute("DELETE FROM rows WHERE step >= " + behind + "; DELETE FROM batches WHERE step >= " + behind); });
-  if (done) w.end = w.next;
+  if (done) w.end = from;
   return done;
 }
 Result<void> Ledger::set_origin(const LedgerOrigin& origin) { return write_origin(writing_->file.database, "UPDATE origin SET recipe_directory = ?1", origin); }

@@ -52,8 +52,8 @@ class Ledger {
   [[nodiscard]] Sha256Digest digest() const;
   /// Entries from next_step() on.
   [[nodiscard]] std::uint64_t expectations() const;
-  /// Takes the entries from next_step() on away, for a run that ends before them: its end was changed.
-  [[nodiscard]] Result<void> drop_expectations();
+  /// Takes the expectations from step `from` on away, which is not before next_step(): the run ends before them, or computes something else.
+  [[nodiscard]] Result<void> drop_expectations(std::uint64_t from);
   /// The recipe's paths start elsewhere from now on.
   [[nodiscard]] Result<void> set_origin(const LedgerOrigin& origin);
   /// What was appended until now survives a loss of power. May be called while another thread appends.

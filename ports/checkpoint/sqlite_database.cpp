@@ -1,6 +1,7 @@
 #include "ports/checkpoint/sqlite_database.hpp"
 
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <system_error>
@@ -20,6 +21,14 @@ constexpr int kMostColumnsOfOurs = 64;
 /// How `sqlite_schema` may look: the tables as they were made, one behind the other. STRICT tables of ours have no index but their key.
 constexpr const char* kSchemaQuery = "SELECT type, sql FROM sqlite_schema ORDER BY rowid";
 
+/// Whether nothing but the disk could keep us from the file, or from making it.
+bool is_open_to_us(const std::filesystem::path& path) {
+  std::error_code ignored;
+  const auto directory = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+  if (::access(directory.c_str(), W_OK | X_OK) != 0 || std::filesystem::is_directory(path, ignored)) return false;
+  return !std::filesystem::exists(path, ignored) || ::access(path.c_str(), R_OK) == 0;
+}
+
 }  // namespace
 
 Error sqlite_error(const std::filesystem::path& path, sqlite3* database) {
@@ -32,6 +41,7 @@ Error sqlite_error(const std::filesystem::path& path, sqlite3* database) {
     case SQLITE_NOMEM:  // what SQLite says of some damaged tables, too
       return {database ? ErrorCode::invalid_input : ErrorCode::backend_failed, path.string() + " is damaged, or there is not enough memory to read it"};
     case SQLITE_CANTOPEN:
+      return {is_open_to_us(path) ? ErrorCode::backend_failed : ErrorCode::invalid_input, "cannot read " + path.string() + ": " + reason};
     case SQLITE_ERROR:
       return {ErrorCode::invalid_input, "cannot read " + path.string() + ": " + reason};
     case SQLITE_BUSY:

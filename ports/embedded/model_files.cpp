@@ -69,9 +69,10 @@ Result<void> check_model(const ModelRef& model, bool may_be_fresh) {
   return check_tensors(*shards, make_layout(files->config));
 }
 
-Result<std::string> content_identity(const ModelRef& model) {
-  const auto files = find_model_files(model, false);
+Result<std::string> content_identity(const ModelRef& model, bool may_be_fresh) {
+  const auto files = find_model_files(model, may_be_fresh);
   if (!files) return fail(files.error());
+  if (!files->weights) return "fresh weights of " + to_hex(Sha256().field(to_json(files->config)).finish());
   const auto shards = open_checkpoint(*files->weights);
   if (!shards) return fail(shards.error());
   Sha256 hash;

@@ -23,8 +23,8 @@ struct ModelFiles {
 /// The same, and the names, types and shapes in the weights' header against the configuration; reads no weights.
 [[nodiscard]] Result<void> check_model(const ModelRef& model, bool may_be_fresh);
 
-/// SHA-256 over the configuration and the content of the weights' files; reads them all.
-[[nodiscard]] Result<std::string> content_identity(const ModelRef& model);
+/// SHA-256 over the configuration and the content of the weights' files; reads them all. Of fresh weights, over the configuration alone.
+[[nodiscard]] Result<std::string> content_identity(const ModelRef& model, bool may_be_fresh = false);
 
 /// Of the tokenizer that lies in the model's directory; empty if none does. One that cannot be read is ErrorCode::invalid_input.
 [[nodiscard]] Result<std::optional<std::string>> tokenizer_fingerprint(const ModelRef& model);

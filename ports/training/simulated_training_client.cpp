@@ -414,6 +414,12 @@ void SimulatedTrainingClient::start_session(ModelRef model, std::uint64_t init_s
   });
 }
 
+Result<std::string> SimulatedTrainingClient::model_identity(const ModelRef& model) const {
+  const auto state = SimulatedState::open(model, 0);
+  if (!state) return fail(state.error());
+  return "simulated " + to_hex(state->weights) + " over " + std::to_string(options_.vocab_size);
+}
+
 TrainingCapabilities SimulatedTrainingClient::capabilities() const {
   return {.losses = losses(),
           .normalizations = {Normalization::token_mean, Normalization::seq_mean, Normalization::sum},

@@ -40,6 +40,7 @@ class SimulatedTrainingClient final : public TrainingClient {
 
   void start_session(ModelRef model, std::uint64_t init_seed, std::stop_token stop,
                      Completion<std::unique_ptr<TrainingSession>> done) override;
+  [[nodiscard]] Result<std::string> model_identity(const ModelRef& model) const override;
   [[nodiscard]] TrainingCapabilities capabilities() const override;
 
  private:

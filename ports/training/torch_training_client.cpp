@@ -33,6 +33,7 @@ class TorchTrainingClient final : public TrainingClient {
   Result<std::optional<std::size_t>> vocab_size(const ModelRef& model) const override {
     return embedded::find_model_files(model, true).map([](const embedded::ModelFiles& files) { return std::optional(static_cast<std::size_t>(files.config.vocab_size)); });
   }
+  Result<std::string> model_identity(const ModelRef& model) const override { return embedded::content_identity(model, true); }
   TrainingCapabilities capabilities() const override { return embedded::training_capabilities(); }
 
  private:

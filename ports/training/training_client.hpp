@@ -116,6 +116,11 @@ class TrainingClient {
     (void)model;
     return {};
   }
+  /// What tells the model that training begins with from any other, wherever it lies, as SamplingClient::model_identity; random weights are their
+  /// configuration's. This one is the name.
+  [[nodiscard]] virtual Result<std::string> model_identity(const ModelRef& model) const {
+    return "name " + model.model + (model.checkpoint_path.empty() ? "" : ", checkpoint " + model.checkpoint_path);
+  }
   /// How many tokens the model knows, as far as can be told without opening it: ids from 0 to one less. Empty: any, or not known.
   [[nodiscard]] virtual Result<std::optional<std::size_t>> vocab_size(const ModelRef& model) const {
     (void)model;

@@ -33,7 +33,7 @@ status=0
 (PIPESTILL_FAULT=ledger.after_commit:5 "$pipestill" run recipe.json --replay first --out replay-killed --no-progress --set teacher.teacher_store=kept/answers.sqlite >/dev/null 2>&1) 2>/dev/null || status=$?
 expect_equal "exit status of the replay that is killed" 137 "$status"
 expect_exit 2 "$pipestill" run --resume --out replay-killed --no-progress
-expect_sentence "replayed was" "/first, and is nothing now" "--allow-changed replayed"
+expect_sentence "replayed was" ", and is nothing now" "--allow-changed replayed"
 expect_exit 0 "$pipestill" run --resume --out replay-killed --no-progress --replay first
 expect_identical first replay-killed
 expect_exit 2 "$pipestill" run recipe.json --replay first --out other --no-progress --set teacher.teacher_store=kept/answers.sqlite --seed 77
@@ -45,13 +45,36 @@ expect_no_file other
 expect_exit 2 "$pipestill" run --replay plain --out other --no-progress
 expect_sentence "cannot be replayed without its answers"
 expect_exit 2 "$pipestill" run --replay replayed --out other --no-progress
-expect_sentence "replayed is a replay itself" "/first"
+expect_sentence "replayed is a replay itself"
 expect_exit 2 "$pipestill" run recipe.json --replay first --out other --no-progress --set teacher.teacher_store=nowhere.sqlite
 expect_sentence "nowhere.sqlite"
 expect_no_file nowhere.sqlite other
 (PIPESTILL_FAULT=ledger.after_commit:5 "$pipestill" run --replay first/ --out replay-slash --no-progress >/dev/null 2>&1) 2>/dev/null && fail "replay-slash was to be killed"
 expect_exit 0 "$pipestill" run --resume --out replay-slash --no-progress --replay "$PWD/first"
 expect_identical first replay-slash
+# which run is replayed is told by its name, not its place
+(PIPESTILL_FAULT=ledger.after_commit:5 "$pipestill" run --replay first --out replay-moved --no-progress >/dev/null 2>&1) 2>/dev/null && fail "replay-moved was to be killed"
+mv first first-elsewhere
+expect_exit 0 "$pipestill" run recipe.json --out first "${stored[@]}" --seed 9
+expect_exit 2 "$pipestill" run --resume --out replay-moved --no-progress --replay first
+expect_sentence "replayed was" "--allow-changed replayed"
+rm -r first
+expect_exit 0 "$pipestill" run --resume --out replay-moved --no-progress --replay first-elsewhere
+expect_equal "deterministic" true "$(json_value replay-moved/summary.json deterministic)"
+mv first-elsewhere first
+expect_identical first replay-moved
+# other data, or another teacher, from some batch on: no one run
+for change in dataset teacher; do
+  cp rows.jsonl changing.jsonl
+  (PIPESTILL_FAULT=ledger.after_commit:11 "$pipestill" run recipe.json --out changed "${stored[@]}" --set dataset.path=changing.jsonl --set checkpoint.every=4 >/dev/null 2>&1) 2>/dev/null && fail "changed was to be killed"
+  if [ $change = dataset ]; then sed -i s/question/query/ changing.jsonl; other=(); else other=(--set teacher.teacher_model=another); fi
+  [ $change = teacher ] || ! cmp -s rows.jsonl changing.jsonl || fail "the data have not changed"
+  expect_exit 0 "$pipestill" run --resume --out changed --no-progress "${other[@]}" --allow-changed $change
+  expect_exit 2 "$pipestill" run --replay changed --out other --no-progress
+  expect_sentence "changed cannot be replayed: at batch" "its $change was changed on purpose"
+  expect_no_file other
+  rm -r changed
+done
 # rows that were dropped because their requests failed are dropped again
 failing=(--no-progress --set teacher.on_error=drop --set teacher.error_rate=0.2)
 expect_exit 0 "$pipestill" run recipe.json --out dropped "${failing[@]}" --set teacher.teacher_store=dropped.sqlite
@@ -135,6 +158,8 @@ rm -r odd-replayed
 expect_exit 2 "$pipestill" run --replay odd --out odd-replayed --no-progress --set training.learning_rate=0.5
 expect_sentence "odd was recorded with training.learning_rate" "its student does not repeat itself"
 expect_no_file odd-replayed
+expect_exit 2 "$pipestill" run --replay odd --out odd-replayed --no-progress --set student.model=another
+expect_sentence "odd was recorded with student simulated" "its student does not repeat itself"
 rm -r odd
 cp -r odd.killed odd # what the student drew before is another student's from here on
 expect_exit 0 "$pipestill" run --resume --out odd --no-progress --set training.learning_rate=0.5 --allow-changed training.learning_rate
@@ -154,6 +179,7 @@ status=0
 expect_equal "exit status of an export to a full disk" 3 "$status"
 expect_text export.log "could not all be written to standard output"
 expect_exit 0 "$pipestill" store export kept/answers.sqlite
+answers=$("$pipestill" store stats kept/answers.sqlite --json | sed 's/.*"answers":\([0-9]*\).*/\1/')
 expect_equal "exported lines" "$answers" "$(wc -l <"$stdout")"
 expect_json_lines <(head -n 3 "$stdout")
 expect_exit 2 "$pipestill" store stats recipe.json
@@ -171,6 +197,8 @@ expect_sentence "teacher.teacher_store: " "rows.jsonl is no SQLite database"
 mkdir inside
 expect_exit 2 "$pipestill" run recipe.json --out inside/ --set teacher.teacher_store=inside/answers.sqlite
 expect_sentence "teacher.teacher_store: " "inside/answers.sqlite lies in the run directory"
+expect_exit 2 "$pipestill" run recipe.json --out inside --set dataset.cache=inside/model
+expect_sentence "dataset.cache: " "inside/model lies in the run directory"
 expect_equal "what is left in it" "" "$(ls -A inside)"
 expect_exit 2 "$pipestill" run recipe.json --out other --set teacher.durability=some
 expect_sentence "teacher.durability"
@@ -181,6 +209,7 @@ if [ "$with_torch" = ON ]; then
   make_example_data
   short=("$example" "${example_data[@]}" --no-progress --set training.max_steps=4 --set training.batch_size=8 --set evaluation.limit=2 --set teacher.teacher_store="$scratch/torch.sqlite")
   expect_exit 0 "$pipestill" run "${short[@]}" --out torch-first
+  grep -q '"student": "fresh weights of ' torch-first/identity.json || fail "identity.json does not say what the student began with"
   cp -r "$(dirname "$example")/teacher" moved
   expect_exit 0 "$pipestill" run "${short[@]}" --out torch-second --set teacher.teacher_model="$scratch/moved"
   expect_equal "tokens that the teacher computed" 0 "$(json_value torch-second/summary.json models.teacher.tokens)"

@@ -120,12 +120,21 @@ expect_exit 2 run --resume --out h.changed
 expect_sentence "dataset was" "--allow-changed dataset"
 diff -r h h.changed >&2 || fail "a run that was refused for its data has changed"
 cp rows.kept rows.jsonl
-for fact in libc cpu teacher tokenizer; do
+cp -r h h.facts
+for fact in libc cpu teacher tokenizer student; do
   sed -i "/^ *\"identity\": {/,\$s/\"$fact\": \"[^\"]*\"/\"$fact\": \"1.0\"/" h/identity.json
   expect_exit 2 "$pipestill" run --resume --out h
   expect_sentence "$fact was 1.0, and is" "--allow-changed $fact"
   cp h.before/identity.json h/identity.json
+  rm -f h.facts/run.sqlite-shm h/run.sqlite-shm
+  diff -r h h.facts >&2 || fail "a run that was refused for its $fact has changed"
 done
+expect_exit 2 "$pipestill" run --resume --out h --set student.model=another
+expect_sentence "student was simulated" "--allow-changed student"
+sed -i 's/"parts": \[/"parts": [], "more": [/' h/identity.json
+expect_exit 2 "$pipestill" run --resume --out h
+expect_sentence "h/identity.json" "parts and identity must both"
+cp h.before/identity.json h/identity.json
 expect_exit 2 run --out i --allow-changed libc
 expect_sentence "--allow-changed belongs to --resume"
 expect_exit 0 run --resume --out h
@@ -173,12 +182,37 @@ for point in resume.before_cut resume.after_cut run.before_recipe ledger.after_c
   rm -r purpose-3
 done
 
+# changed twice, and killed each time before recipe.json was written
+cp -r whole-killed twice
+for rate in 0.5 0.25; do
+  (PIPESTILL_FAULT=run.before_recipe "$pipestill" run --resume --out twice --no-progress --set training.learning_rate=$rate --allow-changed training.learning_rate >/dev/null 2>&1) 2>/dev/null && fail "twice was to be killed"
+done
+expect_exit 0 "$pipestill" run --resume --out twice --no-progress
+expect_equal "the rate" 0.25 "$(json_value twice/recipe.json training.learning_rate)"
+expect_clean twice
+rm -r twice
+
+# cut before its first step
+cp -r whole-killed cut
+status=0
+PIPESTILL_FAULT=sqlite.write:1=ENOSPC "$pipestill" run --resume --out cut --no-progress --set training.learning_rate=0.5 --allow-changed training.learning_rate >"$stdout" 2>"$stderr" || status=$?
+expect_equal "exit status of a resume on a full disk" 3 $status
+expect_clean cut
+rm -r cut
+
 # back behind the change: what the ledger has from there on was another recipe's
 cp -r whole-killed behind
 (PIPESTILL_FAULT=ledger.after_commit:3 "$pipestill" run --resume --out behind --no-progress --set training.learning_rate=0.5 --allow-changed training.learning_rate >/dev/null 2>&1) 2>/dev/null && fail "behind was to be killed"
 rm -r "behind/checkpoints/$(printf 'step-%08d' "$saved")"
 expect_exit 0 "$pipestill" run --resume --out behind --no-progress
 expect_text "$stderr" "computed anew, and not compared"
+expect_clean behind
+rm -r behind
+cp -r whole-killed behind # and behind one that sets nothing apart
+(PIPESTILL_FAULT=ledger.after_commit:3 "$pipestill" run --resume --out behind --no-progress --set training.max_steps=25 --allow-changed training.max_steps >/dev/null 2>&1) 2>/dev/null && fail "behind was to be killed"
+rm -r "behind/checkpoints/$(printf 'step-%08d' "$saved")"
+expect_exit 0 "$pipestill" run --resume --out behind --no-progress
+expect_text "$stderr" "computed again and compared"
 expect_clean behind
 rm -r behind whole-killed
 checked "what changes batches on purpose is not held against those that it changes"
@@ -223,6 +257,10 @@ for end in 25 10; do
   expect_clean end
   rm -r end end-whole
 done
+killed end ledger.after_commit:11
+(PIPESTILL_FAULT=ledger.before_commit:1 "$pipestill" run --resume --out end --no-progress --set training.max_steps=10 --allow-changed training.max_steps >/dev/null 2>&1) 2>/dev/null && fail "end was to be killed"
+expect_clean end # what was behind the new end is gone
+rm -r end
 killed end ledger.after_commit:11 --set training.lr_schedule=cosine
 expect_exit 0 "$pipestill" run --resume --out end --no-progress --set training.max_steps=25 --allow-changed training.max_steps
 expect_text "$stderr" "computed anew, and not compared" # the learning rate falls more slowly now
@@ -279,7 +317,7 @@ else
 fi
 
 # a disk that fails: a sentence, exit 3, and the run can go on
-for fault in file.write:4=ENOSPC file.write:12=EIO file.sync:9=EIO file.rename:6=ENOSPC directory.make:3=EIO sqlite.write:30=ENOSPC sqlite.write:60=EIO sqlite.write:95=EDQUOT sqlite.sync:2=EIO; do
+for fault in file.write:4=ENOSPC file.write:12=EIO file.sync:9=EIO file.rename:6=ENOSPC directory.make:3=EIO sqlite.write:30=ENOSPC sqlite.write:60=EIO sqlite.write:95=EDQUOT sqlite.sync:2=EIO sqlite.open:1=EIO sqlite.open:2=ENOSPC; do
   out=disk-$fault
   status=0
   PIPESTILL_FAULT=$fault "${command[@]}" --out "$out" >"$stdout" 2>"$stderr" </dev/null || status=$?

@@ -40,7 +40,7 @@ TEST_CASE("identity: some facts alone are held against what was") {
 TEST_CASE("identity: to a file and back, and a file that is none") {
   const TempDir dir;
   CHECK(RunIdentity::read(dir.path() / "none").value().facts.empty());
-  const RunIdentity identity{{{"cpu", "a \"b\""}}, {"because"}, {{0, RunIdentity::fresh_name(), {{"seed", 1}}}, {8, RunIdentity::fresh_name(), {{"seed", 2}}}}};
+  const RunIdentity identity{{{"cpu", "a \"b\""}}, {"because"}, {{0, RunIdentity::fresh_name(), {{"seed", 1}}, {{"dataset", "d"}}}, {8, RunIdentity::fresh_name(), {{"seed", 2}}, {{"dataset", "e"}}}}};
   REQUIRE(identity.write(dir.path() / "identity.json"));
   const auto read = RunIdentity::read(dir.path() / "identity.json");
   REQUIRE(read);
@@ -51,9 +51,9 @@ TEST_CASE("identity: to a file and back, and a file that is none") {
   CHECK(identity.parts[0].name != identity.parts[1].name);
   for (const char* wrong : {"{", "[]", "{}", R"({"parts":[],"identity":[],"reasons":[]})", R"({"parts":[],"identity":{"a":1},"reasons":[]})", R"({"parts":[],"identity":{},"reasons":[1]})",
                             R"({"parts":1,"identity":{},"reasons":[]})", R"({"identity":{},"reasons":[]})", R"({"parts":[1],"identity":{},"reasons":[]})",
-                            R"({"parts":[{"from":0,"name":"a"}],"identity":{},"reasons":[]})", R"({"parts":[{"from":1,"name":"a","recipe":{}}],"identity":{},"reasons":[]})",
-                            R"({"parts":[{"from":-1,"name":"a","recipe":{}}],"identity":{},"reasons":[]})", R"({"parts":[{"from":0,"name":1,"recipe":{}}],"identity":{},"reasons":[]})",
-                            R"({"parts":[{"from":0,"name":"a","recipe":{}},{"from":8,"name":"b","recipe":{}},{"from":7,"name":"c","recipe":{}}],"identity":{},"reasons":[]})"}) {
+                            R"({"parts":[{"from":0,"name":"a"}],"identity":{},"reasons":[]})", R"({"parts":[{"from":1,"name":"a","recipe":{},"data":{}}],"identity":{},"reasons":[]})",
+                            R"({"parts":[{"from":-1,"name":"a","recipe":{},"data":{}}],"identity":{},"reasons":[]})", R"({"parts":[{"from":0,"name":1,"recipe":{},"data":{}}],"identity":{},"reasons":[]})",
+                            R"({"parts":[{"from":0,"name":"a","recipe":{},"data":{}},{"from":8,"name":"b","recipe":{},"data":{}},{"from":7,"name":"c","recipe":{},"data":{}}],"identity":{},"reasons":[]})"}) {
     CAPTURE(std::string(wrong));
     const auto refused = RunIdentity::read(dir.write("wrong.json", wrong));
     REQUIRE(!refused);
