@@ -755,6 +755,14 @@ TEST_CASE("a request that failed has failed for good: the batch is computed agai
   }
 }
 
+TEST_CASE("where several teachers share a store, one that asks for more durability decides") {
+  std::vector<Recipe::Teacher> teachers(3);
+  teachers[1].durability = Durability::power;
+  teachers[1].key = "dataset[1].teacher";
+  CHECK(strictest_durability(teachers, [](const Recipe::Teacher&) { return true; }) == Durability::power);
+  CHECK(strictest_durability(teachers, [](const Recipe::Teacher& teacher) { return teacher.key == "teacher"; }) == Durability::process);  // its store is another
+}
+
 TEST_CASE("a second teacher that does not open closes the first one, and is named") {
   MixWithTwoTeachers run{.second_teacher = std::make_shared<NoTeacher>()};
   const auto summary = run();
